@@ -1,0 +1,32 @@
+"""Matmul-less Keras layers."""
+
+from mml.layers.attention_mml import AttentionMML
+from mml.layers.dense_mml import DenseMML
+from mml.layers.glu_mml import GLUMML
+from mml.layers.glu_variants import BilinearMML, GeGLUMML, ReGLUMML, SeGLUMML, SwiGLUMML
+from mml.layers.gru_mml import GRUMML
+from mml.layers.patch_embedding import PatchEmbedding
+from mml.layers.patches import Patches
+from mml.layers.random_layers import Dropout, RandomFlip, RandomRotation, RandomZoom
+from mml.layers.rms_norm import RMSNorm
+from mml.layers.transformer_block_mml import TransformerBlockMML
+
+__all__ = [
+    "AttentionMML",
+    "BilinearMML",
+    "DenseMML",
+    "Dropout",
+    "GLUMML",
+    "GRUMML",
+    "GeGLUMML",
+    "PatchEmbedding",
+    "Patches",
+    "RMSNorm",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "ReGLUMML",
+    "SeGLUMML",
+    "SwiGLUMML",
+    "TransformerBlockMML",
+]

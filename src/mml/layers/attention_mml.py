@@ -1,0 +1,69 @@
+import keras
+
+from mml.layers.gru_mml import GRUMML
+from mml.validation import positive_integer
+
+
+@keras.saving.register_keras_serializable(package="mml")
+class AttentionMML(keras.layers.Layer):
+    """Token mixer in the place of self-attention: a `GRUMML` that returns the whole sequence.
+
+    No token is compared with any other, so time and memory grow in proportion to the number of tokens rather
+    than to its square. Each token sees those before it.
+
+    Args:
+        num_heads: Groups that the state is viewed in, see `GRUMML`; they do not change the result.
+        out_dim: Size of the output's last axis.
+        fully_mml: Whether every projection is ternary.
+
+    Call arguments:
+        inputs: Float tensor `[batch, tokens, features]`.
+
+    Returns:
+        Float tensor `[batch, tokens, out_dim]`.
+
+    Raises:
+        ValueError: If `num_heads` or `out_dim` is not a positive integer, or if one does not divide the other.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.layers import AttentionMML
+    >>> AttentionMML(num_heads=2, out_dim=8)(np.ones((3, 5, 8), "float32")).shape
+    (3, 5, 8)
+
+    Reference:
+        Zhu et al., "Scalable MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.3.1.
+    """
+
+    def __init__(self, num_heads, out_dim, fully_mml=True, **kwargs):
+        super().__init__(**kwargs)
+        # === Config ===
+        self.num_heads = positive_integer("num_heads", num_heads)
+        self.out_dim = positive_integer("out_dim", out_dim)
+        if self.out_dim % self.num_heads:
+            raise ValueError(
+                f"`num_heads` must divide `out_dim`. Received: num_heads={self.num_heads}, out_dim={self.out_dim}"
+            )
+        self.fully_mml = fully_mml
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+
+    def build(self, input_shape):
+        self.recurrence = GRUMML(
+            self.out_dim, self.fully_mml, self.num_heads, dtype=self.dtype_policy, name="recurrence"
+        )
+        self.recurrence.build(input_shape)
+
+    def call(self, inputs):
+        return self.recurrence(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.out_dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "out_dim": self.out_dim,
+            "fully_mml": self.fully_mml,
+        }

@@ -1,0 +1,57 @@
+import keras
+
+from mml.ops import patch_grid, patchify
+from mml.validation import positive_integer
+
+
+@keras.saving.register_keras_serializable(package="mml")
+class Patches(keras.layers.Layer):
+    """Cut images into square patches, each of them flattened to a vector.
+
+    Patches are in raster order, and `mml.ops.unpatchify` puts them together again exactly.
+
+    Args:
+        patch_size: Edge of a patch in pixels.
+
+    Call arguments:
+        inputs: Tensor `[batch, height, width, channels]` of any dtype.
+
+    Returns:
+        Tensor `[batch, patches, patch_size * patch_size * channels]` of the same dtype.
+
+    Raises:
+        ValueError: If `patch_size` is not a positive integer, or does not divide height and width.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.layers import Patches
+    >>> Patches(6)(np.zeros((2, 72, 72, 3), "float32")).shape
+    (2, 144, 108)
+
+    Reference:
+        Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, arXiv:2010.11929, section 3.1.
+    """
+
+    def __init__(self, patch_size, **kwargs):
+        super().__init__(**kwargs)
+        # === Config ===
+        self.patch_size = positive_integer("patch_size", patch_size)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def call(self, inputs):
+        return patchify(inputs, self.patch_size)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        patches = None
+        if height is not None and width is not None:
+            rows, columns = patch_grid(height, width, self.patch_size)
+            patches = rows * columns
+        return batch, patches, channels and self.patch_size**2 * channels
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "patch_size": self.patch_size}

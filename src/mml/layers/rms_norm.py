@@ -1,0 +1,119 @@
+import keras
+from keras import constraints, initializers, ops, regularizers
+
+
+@keras.saving.register_keras_serializable(package="mml")
+class RMSNorm(keras.layers.Layer):
+    """Divide each vector by its root mean square, then scale it by a learned gain.
+
+    `y = x / ||x|| * sqrt(features) * gain + bias`, over the last axis.
+
+    Args:
+        has_learnable_weights: Whether there is a gain (and, with `use_bias`, a bias).
+        use_bias: Whether a learned bias is added.
+        per_feature_gain: Whether gain and bias hold one value a feature, as in the paper, so that sequences may
+            have any length. By default they hold one for each position and feature, and the length is fixed.
+        gain_initializer, bias_initializer: Initial values.
+        gain_regularizer, bias_regularizer: Penalties.
+        gain_constraint, bias_constraint: Projections applied after an update.
+
+    Call arguments:
+        inputs: Float tensor `[batch, ..., features]`.
+
+    Returns:
+        Float tensor of the same shape.
+
+    Raises:
+        ValueError: On building, if gain and bias are for each position and a dimension other than the batch
+            is unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.layers import RMSNorm
+    >>> print(np.asarray(RMSNorm()(np.array([[3.0, 4.0]], "float32"))).round(3))
+    [[0.849 1.131]]
+
+    Reference:
+        Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, arXiv:1910.07467, equation 4.
+    """
+
+    def __init__(
+        self,
+        has_learnable_weights=True,
+        use_bias=False,
+        gain_initializer="ones",
+        bias_initializer="zeros",
+        gain_regularizer=None,
+        bias_regularizer=None,
+        gain_constraint=None,
+        bias_constraint=None,
+        per_feature_gain=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        # === Config ===
+        self.has_learnable_weights = has_learnable_weights
+        self.use_bias = use_bias
+        self.gain_initializer = initializers.get(gain_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.gain_regularizer = regularizers.get(gain_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.gain_constraint = constraints.get(gain_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.per_feature_gain = per_feature_gain
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        self.gain = self.bias = None
+        features = input_shape[-1]
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: features})
+        if self.has_learnable_weights:
+            shape = (features,) if self.per_feature_gain else tuple(input_shape[1:])
+            if None in shape:
+                raise ValueError(
+                    "RMSNorm with a gain for each position needs a known input shape; pass `per_feature_gain=True` "
+                    f"for sequences of any length. Received: input_shape={tuple(input_shape)}"
+                )
+            if not self.per_feature_gain:
+                self.input_spec = keras.layers.InputSpec(shape=(None, *shape))
+            self.gain = self.add_weight(
+                name="gain",
+                shape=shape,
+                initializer=self.gain_initializer,
+                regularizer=self.gain_regularizer,
+                constraint=self.gain_constraint,
+            )
+            if self.use_bias:
+                self.bias = self.add_weight(
+                    name="bias",
+                    shape=shape,
+                    initializer=self.bias_initializer,
+                    regularizer=self.bias_regularizer,
+                    constraint=self.bias_constraint,
+                )
+
+    def call(self, inputs):
+        x = ops.normalize(inputs, axis=-1, order=2) * inputs.shape[-1] ** 0.5
+        if self.gain is not None:
+            x = x * self.gain
+        if self.bias is not None:
+            x = x + self.bias
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "has_learnable_weights": self.has_learnable_weights,
+            "use_bias": self.use_bias,
+            "gain_initializer": initializers.serialize(self.gain_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "gain_regularizer": regularizers.serialize(self.gain_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "gain_constraint": constraints.serialize(self.gain_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+            "per_feature_gain": self.per_feature_gain,
+        }

@@ -1,0 +1,105 @@
+import keras
+
+from mml.layers.attention_mml import AttentionMML
+from mml.layers.glu_variants import SwiGLUMML
+from mml.layers.random_layers import Dropout
+from mml.layers.rms_norm import RMSNorm
+from mml.validation import positive_integer
+
+
+@keras.saving.register_keras_serializable(package="mml")
+class TransformerBlockMML(keras.layers.Layer):
+    """Transformer block without matrix multiplications: mix tokens, then mix features.
+
+    `x = norm(x + dropout(attention(x)))`, then `x = norm(x + dropout(ffn(x)))`, where `attention` is an
+    `AttentionMML` and `ffn` a `SwiGLUMML`.
+
+    Args:
+        embedding_dim: Size of a token, in and out.
+        ffn_dim: Width between the products of the feed-forward network.
+        num_heads: Passed to `AttentionMML`; must divide `embedding_dim`.
+        fully_mml: Whether every projection of the token mixer is ternary.
+        rate: Dropout rate, in `[0, 1]`.
+        per_feature_gain: Whether the norms' gains have one value a feature, see `RMSNorm`; then the block
+            takes sequences of any length.
+
+    Call arguments:
+        inputs: Float tensor `[batch, tokens, embedding_dim]`.
+        training: Whether dropout is on. Off by default.
+
+    Returns:
+        Float tensor `[batch, tokens, embedding_dim]`.
+
+    Raises:
+        ValueError: If a size is not a positive integer, if `num_heads` does not divide `embedding_dim`, or if the
+            inputs' last axis is not `embedding_dim`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.layers import TransformerBlockMML
+    >>> block = TransformerBlockMML(embedding_dim=8, ffn_dim=16, num_heads=2)
+    >>> block(np.ones((3, 5, 8), "float32")).shape
+    (3, 5, 8)
+
+    Reference:
+        Zhu et al., "Scalable MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.3; Vaswani et
+        al., "Attention Is All You Need", 2017, arXiv:1706.03762, section 3.1.
+    """
+
+    def __init__(
+        self, embedding_dim, ffn_dim, num_heads, fully_mml=True, rate=0.1, per_feature_gain=False, **kwargs
+    ):
+        super().__init__(**kwargs)
+        # === Config ===
+        self.embedding_dim = positive_integer("embedding_dim", embedding_dim)
+        self.ffn_dim = positive_integer("ffn_dim", ffn_dim)
+        self.num_heads = positive_integer("num_heads", num_heads)
+        if self.embedding_dim % self.num_heads:
+            raise ValueError(
+                "`num_heads` must divide `embedding_dim`. "
+                f"Received: num_heads={self.num_heads}, embedding_dim={self.embedding_dim}"
+            )
+        self.fully_mml = fully_mml
+        if not 0 <= rate <= 1:
+            raise ValueError(f"`rate` must be between 0 and 1. Received: rate={rate}")
+        self.rate = rate
+        self.per_feature_gain = per_feature_gain
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.embedding_dim})
+
+    def build(self, input_shape):
+        dtype = self.dtype_policy
+        self.attention = AttentionMML(
+            self.num_heads, self.embedding_dim, self.fully_mml, dtype=dtype, name="attention"
+        )
+        self.attention_dropout = Dropout(self.rate, dtype=dtype, name="attention_dropout")
+        self.attention_norm = RMSNorm(per_feature_gain=self.per_feature_gain, dtype=dtype, name="attention_norm")
+        self.ffn = SwiGLUMML(
+            self.embedding_dim,
+            intermediate_size=self.ffn_dim,
+            per_feature_gain=self.per_feature_gain,
+            dtype=dtype,
+            name="ffn",
+        )
+        self.ffn_dropout = Dropout(self.rate, dtype=dtype, name="ffn_dropout")
+        self.ffn_norm = RMSNorm(per_feature_gain=self.per_feature_gain, dtype=dtype, name="ffn_norm")
+        for layer in (self.attention, self.attention_norm, self.ffn, self.ffn_norm):
+            layer.build(input_shape)
+
+    def call(self, inputs, training=False):
+        x = self.attention_norm(inputs + self.attention_dropout(self.attention(inputs), training=training))
+        return self.ffn_norm(x + self.ffn_dropout(self.ffn(x), training=training))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "embedding_dim": self.embedding_dim,
+            "ffn_dim": self.ffn_dim,
+            "num_heads": self.num_heads,
+            "fully_mml": self.fully_mml,
+            "rate": self.rate,
+            "per_feature_gain": self.per_feature_gain,
+        }

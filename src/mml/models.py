@@ -1,0 +1,154 @@
+"""The book's vision transformer, built from one configuration."""
+
+import dataclasses
+
+import keras
+
+from mml.layers import DenseMML, Dropout, PatchEmbedding, Patches, RandomFlip, RandomRotation, RandomZoom
+from mml.layers import TransformerBlockMML
+from mml.ops import patch_grid
+from mml.validation import positive_integer
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionTransformerConfig:
+    """What determines a vision transformer; the defaults are the book's model.
+
+    Args:
+        input_shape: Height, width and channels of the images that come in, in pixels.
+        num_classes: Size of the output.
+        image_size: Height and width in pixels that images are enlarged to; a multiple of `patch_size`.
+        patch_size: Edge of a patch in pixels.
+        projection_dim: Size of a token.
+        transformer_layers: Number of blocks.
+        num_heads: Groups of the token mixer; divides `projection_dim`.
+        dropout: Dropout rate in the blocks.
+        head_units: Sizes of the ternary layers between the last block and the output.
+        head_dropout: Dropout rate before them.
+        per_feature_gain: Whether norms have one gain a feature, as in the paper, instead of one for each
+            position and feature.
+
+    Raises:
+        ValueError: If a size is not a positive integer, or if two do not fit.
+
+    Example:
+
+    >>> from mml.models import VisionTransformerConfig
+    >>> VisionTransformerConfig().num_patches
+    144
+    """
+
+    input_shape: tuple[int, int, int] = (32, 32, 3)
+    num_classes: int = 10
+    image_size: int = 72
+    patch_size: int = 6
+    projection_dim: int = 64
+    transformer_layers: int = 8
+    num_heads: int = 4
+    dropout: float = 0.1
+    head_units: tuple[int, ...] = (1024, 256)
+    head_dropout: float = 0.5
+    per_feature_gain: bool = False
+
+    def __post_init__(self):
+        for name in ("num_classes", "image_size", "patch_size", "projection_dim", "transformer_layers", "num_heads"):
+            positive_integer(name, getattr(self, name))
+        patch_grid(self.image_size, self.image_size, self.patch_size)
+        if self.projection_dim % self.num_heads:
+            raise ValueError(
+                "`num_heads` must divide `projection_dim`. "
+                f"Received: num_heads={self.num_heads}, projection_dim={self.projection_dim}"
+            )
+
+    @property
+    def num_patches(self):
+        """Number of patches, and so of tokens, in an image."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+def data_augmentation(config=VisionTransformerConfig(), images=None):
+    """Build the first part of the model: normalise, enlarge and, in training, vary the images.
+
+    Args:
+        config: A `VisionTransformerConfig`.
+        images: Training images `[batch, height, width, channels]`, 0 to 255; their mean and variance for each
+            channel become those of the normalisation. Without them these come with the weights, when those
+            are loaded.
+
+    Returns:
+        A `keras.Sequential` named `data_augmentation`, from `[batch, *input_shape]` to
+        `[batch, image_size, image_size, channels]`, with 7 parameters, none of them trained.
+
+    Example:
+
+    >>> from mml.models import data_augmentation
+    >>> [layer.name for layer in data_augmentation().layers]
+    ['normalization', 'resizing', 'random_flip', 'random_rotation', 'random_zoom']
+    """
+    normalization = keras.layers.Normalization(name="normalization")
+    augmentation = keras.Sequential(
+        [
+            keras.Input(config.input_shape),
+            normalization,
+            keras.layers.Resizing(config.image_size, config.image_size, name="resizing"),
+            RandomFlip("horizontal", name="random_flip"),
+            RandomRotation(factor=0.02, name="random_rotation"),
+            RandomZoom(height_factor=0.2, width_factor=0.2, name="random_zoom"),
+        ],
+        name="data_augmentation",
+    )
+    if images is not None:
+        normalization.adapt(images)
+    return augmentation
+
+
+def vision_transformer(config=VisionTransformerConfig(), images=None):
+    """Build a vision transformer from ternary layers.
+
+    Args:
+        config: A `VisionTransformerConfig`.
+        images: Training images for the normalisation, see `data_augmentation`.
+
+    Returns:
+        A `keras.Sequential` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.
+        Augmentation and dropout are on in training only.
+
+    Example:
+
+    >>> from mml.models import vision_transformer
+    >>> vision_transformer().count_params()
+    10300817
+
+    Reference:
+        Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, arXiv:2010.11929, section 3.1; the recipe is
+        that of Salama, "Image classification with Vision Transformer", keras.io, 2021.
+    """
+    return keras.Sequential(
+        [
+            keras.Input(config.input_shape),
+            data_augmentation(config, images),  # [B, S, S, C]
+            Patches(config.patch_size),  # [B, N, P*P*C]
+            PatchEmbedding(
+                config.num_patches,
+                config.projection_dim,
+                with_positions=True,
+                per_feature_gain=config.per_feature_gain,
+            ),  # [B, N, D]
+            *(
+                TransformerBlockMML(
+                    config.projection_dim,
+                    2 * config.projection_dim,
+                    config.num_heads,
+                    rate=config.dropout,
+                    per_feature_gain=config.per_feature_gain,
+                )  # [B, N, D]
+                for _ in range(config.transformer_layers)
+            ),
+            keras.layers.LayerNormalization(epsilon=1e-6),
+            keras.layers.Flatten(),  # [B, N*D]
+            Dropout(config.head_dropout),
+            *(DenseMML(units, per_feature_gain=config.per_feature_gain) for units in config.head_units),
+            keras.layers.Dense(config.num_classes),  # [B, classes]
+        ],
+        name="vision_transformer",
+    )

@@ -1,0 +1,278 @@
+"""Stateless functions on `keras.ops`: quantisation, the linear recurrence, patches.
+
+Everything here takes and returns tensors of the active Keras backend and can be differentiated.
+"""
+
+import keras
+from keras import ops
+
+_SMALLEST, _LARGEST = 1e-5, 1e9  # a scale is clipped to this range, so that zeros divide safely
+_INT8_MAX = 127
+
+
+def absmean_ternarize(w):
+    """Round a matrix to -1, 0 and 1, at the scale of its mean absolute value.
+
+    With `scale = mean(|w|)`, clipped to `[1e-5, 1e9]`, each entry becomes
+    `clip(round(w / scale), -1, 1)`, so that `w ≈ w_ternary * scale`.
+
+    Args:
+        w: Float tensor of any shape; one scale serves all of it.
+
+    Returns:
+        A pair `(w_ternary, scale)`: a tensor of `w`'s shape and dtype that holds -1, 0 and 1 only, and a
+        scalar of the same dtype. `w_ternary` has no gradient (see `straight_through`), `scale` has.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import absmean_ternarize
+    >>> w_ternary, scale = absmean_ternarize(np.array([[0.9, -0.1], [-0.6, 0.4]], "float32"))
+    >>> print(np.asarray(w_ternary), float(scale))
+    [[ 1. -0.]
+     [-1.  1.]] 0.5
+
+    Reference:
+        Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2, equations 1 to 3.
+    """
+    scale = ops.clip(ops.mean(ops.abs(w)), _SMALLEST, _LARGEST)
+    return ops.stop_gradient(ops.clip(ops.round(w * (1 / scale)), -1, 1)), scale
+
+
+def absmax_quantize(x):
+    """Round each vector along the last axis to 8-bit integers, at the scale of its largest absolute value.
+
+    With `scale = max(|x|) / 127`, its numerator clipped to `[1e-5, 1e9]`, each entry becomes
+    `clip(round(x / scale), -128, 127)`, so that `x ≈ x_quantized * scale`.
+
+    Args:
+        x: Float tensor `[..., features]`; each vector of `features` gets its own scale.
+
+    Returns:
+        A pair `(x_quantized, scale)` without gradients: integers kept in `x`'s float dtype, `[..., features]`,
+        and scales, `[..., 1]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import absmax_quantize
+    >>> x_quantized, scale = absmax_quantize(np.array([[0.5, -2.54, 0.004]], "float32"))
+    >>> print(np.asarray(x_quantized), np.asarray(scale))
+    [[  25. -127.    0.]] [[0.02]]
+
+    Reference:
+        Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2; Zhu et al., "Scalable
+        MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.2, algorithm 1.
+    """
+    x = ops.stop_gradient(x)
+    largest = ops.clip(ops.max(ops.abs(x), axis=-1, keepdims=True), _SMALLEST, _LARGEST)
+    return ops.clip(ops.round(x * (_INT8_MAX / largest)), -_INT8_MAX - 1, _INT8_MAX), largest / _INT8_MAX
+
+
+def straight_through(x, quantized):
+    """Take the value of `quantized` and the gradient of `x`.
+
+    Rounding is flat almost everywhere, so its true gradient is zero and would stop all learning. The
+    straight-through estimator pretends, in the backward pass alone, that nothing was rounded.
+
+    Args:
+        x: Float tensor that the gradient goes to.
+        quantized: Tensor of the same shape, to the bit the value of the result.
+
+    Returns:
+        Tensor of the same shape.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import straight_through
+    >>> x = np.array([0.2, 0.8], "float32")
+    >>> print(np.asarray(straight_through(x, np.round(x))))
+    [0. 1.]
+
+    Reference:
+        Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
+        Computation", 2013, arXiv:1308.3432, section 4.
+    """
+    # x - x is exactly 0; the usual x + (quantized - x) would leave a rounding error on the result.
+    return ops.stop_gradient(quantized) + (x - ops.stop_gradient(x))
+
+
+def linear_recurrence(forget, candidate, initial_state=None):
+    """Run `h_t = forget_t * h_(t-1) + (1 - forget_t) * candidate_t` over a whole sequence.
+
+    Neither gate depends on the state, so the recurrence is linear in `h` and needs no layer inside the loop.
+    A scan carries `h` from token to token where that is fastest, on a CPU; elsewhere an associative scan
+    gets there in `log2(time)` parallel rounds.
+
+    Args:
+        forget: Float tensor `[batch, time, features]`, in `[0, 1]`: how much of the state stays.
+        candidate: Float tensor `[batch, time, features]`: what comes in.
+        initial_state: Float tensor `[batch, features]`, the state before the first token. Zeros by default.
+
+    Returns:
+        Float tensor `[batch, time, features]`: the state after each token.
+
+    Raises:
+        ValueError: If the shapes do not fit each other.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import linear_recurrence
+    >>> forget = np.full((1, 3, 1), 0.5, "float32")
+    >>> candidate = np.array([[[8.0], [0.0], [4.0]]], "float32")
+    >>> print(np.asarray(linear_recurrence(forget, candidate))[0, :, 0])
+    [4. 2. 3.]
+
+    Reference:
+        Zhu et al., "Scalable MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.3.1;
+        Martin and Cundy, "Parallelizing Linear Recurrent Neural Nets Over Sequence Length", 2018,
+        arXiv:1709.04057, section 2.
+    """
+    if len(forget.shape) != 3 or tuple(forget.shape) != tuple(candidate.shape):
+        raise ValueError(
+            "`forget` and `candidate` must have the same shape [batch, time, features]. "
+            f"Received: forget.shape={tuple(forget.shape)}, candidate.shape={tuple(candidate.shape)}"
+        )
+    if initial_state is not None and tuple(initial_state.shape) != (forget.shape[0], forget.shape[2]):
+        raise ValueError(
+            f"`initial_state` must have the shape [batch, features] = {(forget.shape[0], forget.shape[2])}. "
+            f"Received: initial_state.shape={tuple(initial_state.shape)}"
+        )
+    incoming = (1 - forget) * candidate  # [B, T, D]
+    if _device_is_cpu():
+        return _scan(forget, incoming, initial_state)
+    return _associative_scan(forget, incoming, initial_state)
+
+
+def _device_is_cpu():
+    return all(device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def _scan(forget, incoming, initial_state):
+    if initial_state is None:
+        initial_state = ops.zeros_like(incoming[:, 0])
+
+    def step(state, gates):
+        state = gates[0] * state + gates[1]
+        return state, state
+
+    time_first = ops.moveaxis(forget, 1, 0), ops.moveaxis(incoming, 1, 0)
+    _, states = ops.scan(step, initial_state, time_first)
+    return ops.moveaxis(states, 0, 1)
+
+
+def _associative_scan(forget, incoming, initial_state):
+    if initial_state is not None:
+        first = forget[:, :1] * initial_state[:, None] + incoming[:, :1]
+        incoming = ops.concatenate([first, incoming[:, 1:]], axis=1)
+
+    def compose(earlier, later):
+        # later(earlier(h)) for the maps h -> a*h + b
+        return later[0] * earlier[0], later[0] * earlier[1] + later[1]
+
+    return ops.associative_scan(compose, (forget, incoming), axis=1)[1]
+
+
+def patchify(images, patch_size):
+    """Cut images into square patches, left to right and top to bottom.
+
+    Args:
+        images: Tensor `[batch, height, width, channels]` of any dtype. The batch may be unknown.
+        patch_size: Edge of a patch in pixels, a positive integer that divides height and width.
+
+    Returns:
+        Tensor `[batch, patches, patch_size * patch_size * channels]` of the same dtype, with
+        `patches = (height / patch_size) * (width / patch_size)`; within a patch, pixels are in raster order
+        too, and a pixel's channels lie together.
+
+    Raises:
+        ValueError: If `images` does not have four axes, or if `patch_size` does not divide height and width.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import patchify, unpatchify
+    >>> images = np.arange(24).reshape(1, 2, 4, 3)
+    >>> patches = patchify(images, 2)
+    >>> patches.shape
+    (1, 2, 12)
+    >>> np.array_equal(unpatchify(patches, 2, height=2, width=4), images)
+    True
+
+    Reference:
+        Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, arXiv:2010.11929, section 3.1.
+    """
+    if len(images.shape) != 4:
+        raise ValueError(
+            "`images` must have the shape [batch, height, width, channels]. "
+            f"Received: images.shape={tuple(images.shape)}"
+        )
+    _, height, width, channels = images.shape
+    rows, columns = patch_grid(height, width, patch_size)
+    x = ops.reshape(images, (-1, rows, patch_size, columns, patch_size, channels))  # [B, rows, P, columns, P, C]
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # [B, rows, columns, P, P, C]
+    return ops.reshape(x, (-1, rows * columns, patch_size * patch_size * channels))  # [B, N, P*P*C]
+
+
+def unpatchify(patches, patch_size, height, width):
+    """Put patches together again: the exact inverse of `patchify`.
+
+    Args:
+        patches: Tensor `[batch, patches, patch_size * patch_size * channels]` of any dtype.
+        patch_size: Edge of a patch in pixels.
+        height: Height of the images in pixels, a multiple of `patch_size`.
+        width: Width of the images in pixels, a multiple of `patch_size`.
+
+    Returns:
+        Tensor `[batch, height, width, channels]` of the same dtype.
+
+    Raises:
+        ValueError: If the patches cannot come from images of that size.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import unpatchify
+    >>> unpatchify(np.zeros((5, 6, 12)), 2, height=4, width=6).shape
+    (5, 4, 6, 3)
+    """
+    rows, columns = patch_grid(height, width, patch_size)
+    if len(patches.shape) != 3 or patches.shape[1] != rows * columns or patches.shape[2] % patch_size**2:
+        raise ValueError(
+            f"`patches` must have the shape [batch, {rows * columns}, {patch_size**2} * channels] to form images "
+            f"of {height}x{width} pixels. Received: patches.shape={tuple(patches.shape)}"
+        )
+    channels = patches.shape[2] // patch_size**2
+    x = ops.reshape(patches, (-1, rows, columns, patch_size, patch_size, channels))  # [B, rows, columns, P, P, C]
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # [B, rows, P, columns, P, C]
+    return ops.reshape(x, (-1, height, width, channels))
+
+
+def patch_grid(height, width, patch_size):
+    """Count the rows and columns of patches in an image.
+
+    Args:
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        patch_size: Edge of a patch in pixels.
+
+    Returns:
+        A pair of integers `(rows, columns)`.
+
+    Raises:
+        ValueError: If `patch_size` does not divide both.
+
+    Example:
+
+    >>> from mml.ops import patch_grid
+    >>> patch_grid(72, 48, 6)
+    (12, 8)
+    """
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            f"The image's height and width must be multiples of `patch_size`={patch_size}. "
+            f"Received: height={height}, width={width}"
+        )
+    return height // patch_size, width // patch_size
