@@ -6,6 +6,8 @@ Everything here takes and returns tensors of the active Keras backend and can be
 import keras
 from keras import ops
 
+from mml.validation import positive_integer
+
 _SMALLEST, _LARGEST = 1e-5, 1e9  # a scale is clipped to this range, so that zeros divide safely
 _INT8_MAX = 127
 
@@ -262,7 +264,7 @@ def patch_grid(height, width, patch_size):
         A pair of integers `(rows, columns)`.
 
     Raises:
-        ValueError: If `patch_size` does not divide both.
+        ValueError: If one is not a positive integer, or if `patch_size` does not divide both others.
 
     Example:
 
@@ -270,6 +272,8 @@ def patch_grid(height, width, patch_size):
     >>> patch_grid(72, 48, 6)
     (12, 8)
     """
+    for name, value in (("height", height), ("width", width), ("patch_size", patch_size)):
+        positive_integer(name, value)
     if height % patch_size or width % patch_size:
         raise ValueError(
             f"The image's height and width must be multiples of `patch_size`={patch_size}. "

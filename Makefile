@@ -1,0 +1,39 @@
+# The README's commands. Each sets up .venv first, where it is missing or what it holds has changed.
+PYTHON ?= python3
+DEMO_SPLIT ?= 0.01
+# Without EPOCHS each chapter keeps its own number.
+PARAMETERS = 'DEMO_SPLIT=$(DEMO_SPLIT)' $(if $(EPOCHS),'EPOCHS=$(EPOCHS)')
+
+.PHONY: book test clean python parameters
+
+book: parameters .venv/ready
+	.venv/bin/python book/build.py $(PARAMETERS)
+
+test: .venv/peer
+	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --nbmake book
+
+# Removes what the other commands made.
+clean:
+	rm -rf .venv _build book/runs
+
+# A wrong value is named before anything is installed or run.
+parameters: python
+	@$(PYTHON) book/parameters.py $(PARAMETERS)
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "Error: $(PYTHON) is not installed; name another Python: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Error: Python 3.11 or later is needed, $(PYTHON) is older; name another: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Error: $(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; exit 1; }
+
+.venv/ready: requirements.txt pyproject.toml | python
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/peer: .venv/ready tests/requirements-peer.txt
+	.venv/bin/python -m pip install --quiet --no-deps --requirement tests/requirements-peer.txt
+	@touch $@

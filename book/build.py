@@ -1,0 +1,153 @@
+"""Build the site: papermill runs each chapter once, jupyter-book prints what papermill ran.
+
+    python book/build.py DEMO_SPLIT=0.01 EPOCHS=5
+
+`_build/run` is the folder the chapters run in, so that they share one `runs/`. It starts empty, so that each figure on
+the site comes from this build. `_build/source` is the book with its chapters as executed. The finished site takes the
+place of `_build/html` in the last step: a build that fails or is interrupted leaves the site that was there.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from parameters import parse
+
+DATA_SOURCE = "<!-- data-source -->"  # in a Markdown page: the sentence that the first chapter prints about its data
+
+
+class ChapterError(Exception):
+    """A chapter did not run to its end."""
+
+
+def toc_files(node):
+    """Yield the files of a `_toc.yml`, as loaded, in reading order and without their suffixes."""
+    if isinstance(node, list):
+        for item in node:
+            yield from toc_files(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("root", "file"):
+                yield value
+            else:
+                yield from toc_files(value)
+
+
+def parameters_in_force(chapter, given):
+    """The parameters of a chapter: its own values, and in their place those given that it knows."""
+    own = papermill.inspect_notebook(str(chapter))
+    return {name: given.get(name, ast.literal_eval(own[name]["default"])) for name in own}
+
+
+def describe(cells, index):
+    """Name a cell so that an author finds it: its id, section and first line."""
+    section = "before the first heading"
+    for cell in cells[: index + 1]:
+        if cell.cell_type == "markdown":
+            for heading in re.findall(r"^#+ +(.+)$", cell.source, re.MULTILINE):
+                section = f"section '{heading.strip()}'"
+    first_line = next((line for line in cells[index].source.splitlines() if line.strip()), "")
+    return f"cell '{cells[index].id}', {section}, first line: {first_line}"
+
+
+def run_chapter(chapter, executed, given, folder):
+    """Run one chapter with papermill in `folder`, write it to `executed`, and return it as executed."""
+    print(f"Running {chapter.name}", file=sys.stderr)
+    try:
+        notebook = papermill.execute_notebook(
+            str(chapter),
+            str(executed),
+            parameters=parameters_in_force(chapter, given),
+            cwd=str(folder),
+            kernel_name="python3",
+            coalesce_streams=True,  # of a progress bar the page shows the last state
+        )
+    except (PapermillExecutionError, DeadKernelError) as error:
+        # papermill marks the failure with cells of its own, which its cell index does not count.
+        cells = [
+            cell
+            for cell in nbformat.read(executed, as_version=4).cells
+            if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
+        ]
+        begun = [i for i, cell in enumerate(cells) if "start_time" in cell.metadata.get("papermill", {})]
+        index = getattr(error, "cell_index", begun[-1])
+        raise ChapterError(
+            f"{chapter.name} failed: {describe(cells, index)}\n{error}\nThe chapter as far as it ran: {executed}"
+        ) from None
+
+    # papermill's notes hold the paths and times of this machine.
+    notebook.metadata.pop("papermill")
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = cell.source.replace("# Parameters", "# The parameters of this run, passed by papermill", 1)
+    nbformat.write(notebook, executed)
+    return notebook
+
+
+def data_source(notebook):
+    """The sentence that a chapter prints about its data, None where it uses none."""
+    for cell in notebook.cells:
+        if "data-source" in cell.metadata.get("tags", []):
+            return "".join(output["text"] for output in cell.outputs if output.output_type == "stream").strip()
+    return None
+
+
+def build(root, given):
+    """Build the site of the book at `root` with the parameters `given`; returns the path of its first page."""
+    output = root / "_build"
+    run, source, site = output / "run", output / "source", output / "site"
+    for folder in (run, source, site):
+        shutil.rmtree(folder, ignore_errors=True)
+    run.mkdir(parents=True)
+
+    # The chapters are left out of the copy: papermill writes them there.
+    shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("*.ipynb", "runs", "__pycache__", ".*"))
+    shutil.copy(root / "_toc.yml", source)
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    config["execute"]["execute_notebooks"] = "off"
+    (source / "_config.yml").write_text(yaml.safe_dump(config))
+
+    sources = []
+    for file in toc_files(yaml.safe_load((root / "_toc.yml").read_text())):
+        chapter = root / f"{file}.ipynb"
+        if chapter.exists():
+            sources.append(data_source(run_chapter(chapter, source / f"{file}.ipynb", given, run)))
+
+    for page in (source / "book").rglob("*.md"):
+        text = page.read_text()
+        if DATA_SOURCE in text:
+            if not any(sources):
+                raise ChapterError(f"{page.name} names the data of this build, but no chapter printed it")
+            page.write_text(text.replace(DATA_SOURCE, next(filter(None, sources))))
+
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(site)]
+    subprocess.run([*command, "-n", "-W", "--keep-going"], check=True)
+
+    published, before = output / "html", output / "html.before"
+    shutil.rmtree(before, ignore_errors=True)
+    if published.exists():
+        published.rename(before)
+    (site / "_build" / "html").rename(published)
+    shutil.rmtree(before, ignore_errors=True)
+    return published / "index.html"
+
+
+if __name__ == "__main__":
+    try:
+        print(f"The site is ready: {build(Path(__file__).resolve().parents[1], parse(sys.argv[1:]))}")
+    except (ChapterError, ValueError) as error:
+        sys.exit(f"Error: {error}")
+    except subprocess.CalledProcessError:
+        sys.exit("Error: jupyter-book found problems; they are named above")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; the site that was there is untouched")

@@ -1,0 +1,226 @@
+"""CIFAR-10 at a share of its size, and what stands in for it where it cannot be had."""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import socket
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000  # images in the whole data set; a split is a share of these
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+KERAS_ARCHIVE = "cifar-10-batches-py-target_archive"  # Keras's name for the archive in its cache
+STALLED_SECONDS = 60  # a download that gives nothing for so long has failed
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageDataset:
+    """Labelled images, split in two, and the word on what they are.
+
+    Args:
+        x_train, x_test: Images, uint8 `[images, 32, 32, 3]`, 0 to 255.
+        y_train, y_test: Labels, uint8 `[images, 1]`: indices into `class_names`.
+        class_names: Name of each class.
+        source: A sentence that says what data this is and how much of it.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+    source: str
+
+
+def load_cifar10(split=0.01, source="auto"):
+    """Load the first images of CIFAR-10.
+
+    Where from, in this order: the file of arrays that the environment variable `CIFAR10_NPZ` names; Keras's
+    cache; Keras's download, from the address in `CIFAR10_URL` where that is set. With `source="auto"`, if none
+    can be had, scikit-learn's handwritten digits come in their place, enlarged to the same shapes, with a
+    warning.
+
+    Args:
+        split: Share of the 50,000 training and of the 10,000 test images, in `(0, 1]`; 0.01 gives the first 500
+            and the first 100.
+        source: `"auto"`; or `"cifar10"` or `"digits"`, to get that or an error.
+
+    Returns:
+        An `ImageDataset`.
+
+    Raises:
+        ValueError: If `split` or `source` is none of these, if the split asks for more images than there are, or
+            if a file is not what it should be.
+        FileNotFoundError: If `CIFAR10_NPZ` names no file.
+        ConnectionError: If `source="cifar10"` and the download failed. Nothing of it is kept.
+
+    Example:
+
+    >>> from mml.data import load_cifar10
+    >>> data = load_cifar10(split=0.01, source="digits")
+    >>> data.x_train.shape, data.y_test.shape, data.x_train.dtype
+    ((500, 32, 32, 3), (100, 1), dtype('uint8'))
+
+    Reference:
+        Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, chapter 3; Alpaydin and Kaynak,
+        "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998, doi:10.24432/C50P49.
+    """
+    if isinstance(split, bool) or not isinstance(split, (int, float, np.number)) or not 0 < split <= 1:
+        raise ValueError(f"`split` must be a number above 0 and at most 1. Received: split={split!r}")
+    if source not in ("auto", "cifar10", "digits"):
+        raise ValueError(f"`source` must be 'auto', 'cifar10' or 'digits'. Received: source={source!r}")
+
+    npz = os.environ.get("CIFAR10_NPZ")
+    if source == "digits":
+        arrays, class_names, name = _digits(), tuple("0123456789"), "scikit-learn's handwritten digits, enlarged"
+    elif npz:
+        arrays, class_names, name = _npz(Path(npz)), CIFAR10_CLASSES, f"CIFAR-10, from {Path(npz).name}"
+    else:
+        try:
+            arrays, class_names, name = _keras(), CIFAR10_CLASSES, "CIFAR-10, from Keras"
+        except ConnectionError as error:
+            if source == "cifar10":
+                raise
+            warnings.warn(
+                f"Using scikit-learn's handwritten digits in the place of CIFAR-10. {error}", stacklevel=2
+            )
+            return load_cifar10(split, source="digits")
+    return _take(split, arrays, class_names, name)
+
+
+def _take(split, arrays, class_names, name):
+    x_train, y_train, x_test, y_test = arrays
+    n_train, n_test = round(CIFAR10_TRAIN * split), round(CIFAR10_TEST * split)
+    if n_train > len(x_train) or n_test > len(x_test):
+        largest = min(len(x_train) / CIFAR10_TRAIN, len(x_test) / CIFAR10_TEST)
+        raise ValueError(
+            f"`split`={split} asks for {n_train:,} training and {n_test:,} test images, and the source, {name}, holds "
+            f"{len(x_train):,} and {len(x_test):,}. Ask for at most {int(largest * 10_000) / 10_000}, or see "
+            "`load_cifar10` for how to get the whole of CIFAR-10."
+        )
+    if not n_train or not n_test:
+        raise ValueError(f"`split` must leave at least one image. Received: split={split}")
+    return ImageDataset(
+        x_train[:n_train].copy(),  # so that the rest need not stay in memory
+        y_train[:n_train].copy(),
+        x_test[:n_test].copy(),
+        y_test[:n_test].copy(),
+        class_names,
+        f"{name}: {n_train:,} training and {n_test:,} test images.",
+    )
+
+
+def _npz(path):
+    """Read the four arrays from a file that may be broken or hostile."""
+    if not path.is_file():
+        raise FileNotFoundError(f"CIFAR10_NPZ names no file: {path}. Correct it, or unset it to let Keras get CIFAR-10.")
+    most = {"x_train": CIFAR10_TRAIN, "y_train": CIFAR10_TRAIN, "x_test": CIFAR10_TEST, "y_test": CIFAR10_TEST}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = [_npz_array(archive, name, most[name]) for name in most]
+    # Whatever zipfile, zlib and NumPy raise on damaged bytes, of which there are many kinds.
+    except Exception as error:
+        raise ValueError(
+            f"CIFAR10_NPZ must name an .npz file with x_train and x_test, uint8 (images, 32, 32, 3), and y_train and "
+            f"y_test, uint8 (images, 1). Received: {path}: {error or type(error).__name__}. "
+            "Write it again, or unset CIFAR10_NPZ to let Keras get CIFAR-10."
+        ) from error
+    x_train, y_train, x_test, y_test = arrays
+    for x, y, part in ((x_train, y_train, "train"), (x_test, y_test, "test")):
+        if len(x) != len(y):
+            raise ValueError(f"{path}: x_{part} holds {len(x)} images and y_{part} {len(y)} labels.")
+        if y.max() >= len(CIFAR10_CLASSES):
+            raise ValueError(f"{path}: y_{part} holds the label {y.max()}; labels are 0 to 9.")
+    return arrays
+
+
+def _npz_array(archive, name, most):
+    # The header is judged before a byte of data is read, so no file can ask for absurd memory or for a pickle.
+    member = f"{name}.npy"
+    if member not in archive.namelist():
+        raise ValueError(f"there is no {name}")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran_order, dtype = read_header(file)
+        image = (32, 32, 3) if name.startswith("x") else (1,)
+        if dtype != np.uint8 or fortran_order or shape[1:] != image or not 1 <= shape[0] <= most:
+            raise ValueError(f"{name} is {dtype} {shape}")
+        size = int(np.prod(shape))
+        data = file.read(size + 1)  # to the end, so that the archive's checksum is tested
+    if len(data) != size:
+        raise ValueError(f"{name} has {len(data)} bytes in the place of {size}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _keras():
+    """Let Keras read CIFAR-10 from its cache; put the archive there first where it is missing or broken."""
+    archive = _keras_home() / "datasets" / KERAS_ARCHIVE
+    if not archive.exists() or _sha256(archive) != CIFAR10_SHA256:
+        _download(archive)
+    (x_train, y_train), (x_test, y_test) = keras.datasets.cifar10.load_data()
+    return x_train, y_train, x_test, y_test
+
+
+def _keras_home():
+    # Keras has no public word on it.
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser()
+    home = os.path.expanduser("~")
+    return Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(archive):
+    """Get the archive, in full and with the right checksum, or nothing."""
+    url = os.environ.get("CIFAR10_URL", CIFAR10_URL)
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder, _socket_timeout(STALLED_SECONDS):
+        try:
+            path = keras.utils.get_file("cifar10", url, cache_dir=folder, file_hash=CIFAR10_SHA256)
+        # Keras raises a plain Exception for a failed download, ValueError for a wrong checksum.
+        except Exception as error:
+            raise ConnectionError(
+                f"CIFAR-10 could not be had from {url}: {error}. Try again with a network; or set CIFAR10_URL to another "
+                "address of the same archive, or CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, y_test."
+            ) from error
+        os.replace(path, archive)
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _digits():
+    """Enlarge scikit-learn's 8x8 handwritten digits to the shapes of CIFAR-10."""
+    from scipy import ndimage
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8) * (255 / 16)
+    images = ndimage.zoom(images, (1, 4, 4), order=1, mode="nearest", grid_mode=True)  # bilinear
+    images = np.repeat(np.rint(images).astype(np.uint8)[..., None], 3, axis=-1)  # [N, 32, 32, 3]
+    labels = labels.astype(np.uint8)[:, None]
+    n_train = len(images) * 5 // 6  # as CIFAR-10 is divided
+    return images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]
