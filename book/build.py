@@ -78,7 +78,7 @@ def run_chapter(chapter, executed, given, folder):
             for cell in nbformat.read(executed, as_version=4).cells
             if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])
         ]
-        begun = [i for i, cell in enumerate(cells) if "start_time" in cell.metadata.get("papermill", {})]
+        begun = [i for i, cell in enumerate(cells) if cell.metadata.get("papermill", {}).get("start_time")]
         index = getattr(error, "cell_index", begun[-1])
         raise ChapterError(
             f"{chapter.name} failed: {describe(cells, index)}\n{error}\nThe chapter as far as it ran: {executed}"

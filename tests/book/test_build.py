@@ -1,0 +1,173 @@
+"""The build, tried on a book of two small chapters."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from book_files import ROOT
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+
+
+def write_chapter(path, title, *cells):
+    nbformat.write(new_notebook(cells=[new_markdown_cell(f"# {title}"), *cells], metadata=KERNEL), path)
+
+
+def code(name, source, *tags):
+    return new_code_cell(source, id=name, metadata={"tags": list(tags)})
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A book of two chapters, with the real settings and the real build, in an empty folder."""
+    (tmp_path / "book").mkdir()
+    for name in ("build.py", "parameters.py", "references.bib"):
+        shutil.copy(ROOT / "book" / name, tmp_path / "book")
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"file": "book/01_one"}, {"file": "book/02_two"}]}
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc))
+    (tmp_path / "book" / "intro.md").write_text("# Book\n\nMeasured on: <!-- data-source -->\n")
+    write_chapter(
+        tmp_path / "book" / "01_one.ipynb",
+        "One",
+        code("parameters", "DEMO_SPLIT = 0.01\nEPOCHS = 5", "parameters"),
+        code("source", "print('seven numbers')", "data-source"),
+        code("count", "with open('count', 'a') as file:\n    file.write('one,')\nprint(DEMO_SPLIT * 2, EPOCHS * 2)"),
+    )
+    write_chapter(
+        tmp_path / "book" / "02_two.ipynb",
+        "Two",
+        code("parameters", "DEMO_SPLIT = 0.01", "parameters"),
+        code("count", "with open('count', 'a') as file:\n    file.write('two,')\nprint(open('count').read())"),
+    )
+    return tmp_path
+
+
+def start(book, *arguments):
+    return subprocess.Popen(
+        [sys.executable, str(book / "book" / "build.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+def build(book, *arguments):
+    """Exit status and output of a build."""
+    process = start(book, *arguments)
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def put_good_site(book):
+    (book / "_build" / "html").mkdir(parents=True)
+    (book / "_build" / "html" / "index.html").write_text("a good site")
+
+
+def good_site_is_untouched(book):
+    return [path.name for path in (book / "_build" / "html").iterdir()] == ["index.html"] and (
+        book / "_build" / "html" / "index.html"
+    ).read_text() == "a good site"
+
+
+def test_prints_what_papermill_ran(book):
+    put_good_site(book)
+    (book / "_build" / "run").mkdir()
+    (book / "_build" / "run" / "count").write_text("left,")
+    status, output = build(book, "DEMO_SPLIT=0.25")
+    assert status == 0, output
+    pages = {name: (book / "_build" / "html" / "book" / f"{name}.html").read_text() for name in ("intro", "01_one", "02_two")}
+    assert "Measured on: seven numbers" in pages["intro"]
+    assert "0.5 10" in pages["01_one"], "the parameter given, and the chapter's own"
+    assert "</span>one,two,\n" in pages["02_two"], "in order, once each, in one folder that began empty"
+    for name, names in (("01_one", ["DEMO_SPLIT", "EPOCHS"]), ("02_two", ["DEMO_SPLIT"])):
+        (injected,) = re.findall(r"tag_injected-parameters.*?</pre>", pages[name], re.DOTALL)
+        assert re.findall(r'"n">(\w+)<', injected) == names
+        assert "0.25" in injected
+    for page in pages.values():
+        assert str(book) not in page
+    # The sources are as they were.
+    for path in (book / "book").glob("*.ipynb"):
+        assert not any(cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells)
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [("x = 1\nraise RuntimeError('too hot')", "RuntimeError: too hot"), ("x = 1\nimport os; os._exit(1)", "Kernel died")],
+    ids=["exception", "kernel-died"],
+)
+def test_a_failing_cell_stops_the_build_by_name(book, source, named):
+    put_good_site(book)
+    write_chapter(
+        book / "book" / "02_two.ipynb",
+        "Two",
+        new_markdown_cell("Text.\n\n## Boiling water"),
+        code("fine", "print(1)"),
+        code("boil", source),
+        new_markdown_cell("## After"),
+        code("never", "print(2)"),
+    )
+    status, output = build(book, "DEMO_SPLIT=0.25")
+    assert status != 0
+    for words in ("02_two.ipynb", "'boil'", "'Boiling water'", "x = 1", named):
+        assert words in output
+    assert good_site_is_untouched(book)
+
+
+def test_a_warning_is_an_error(book):
+    put_good_site(book)
+    (book / "book" / "intro.md").write_text("# Book\n\nSee [nothing](nothing.md).\n")
+    status, output = build(book)
+    assert status != 0
+    assert "nothing.md" in output
+    assert good_site_is_untouched(book)
+
+
+def test_a_page_cannot_name_data_that_no_chapter_printed(book):
+    write_chapter(book / "book" / "01_one.ipynb", "One", code("count", "print(1)"))
+    status, output = build(book)
+    assert status != 0
+    assert "intro.md" in output
+
+
+def test_an_interrupted_build_leaves_the_site_alone(book):
+    put_good_site(book)
+    write_chapter(book / "book" / "02_two.ipynb", "Two", code("wait", "open('waiting', 'w').close()\nimport time\ntime.sleep(600)"))
+    process = start(book)
+    while not (book / "_build" / "run" / "waiting").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert good_site_is_untouched(book)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["DEMO_SPLIT=abc", "DEMO_SPLIT=0", "DEMO_SPLIT=2", "DEMO_SPLIT=-0.1", "DEMO_SPLIT=nan", "DEMO_SPLIT=", "EPOCHS=0", "EPOCHS=2.5", "EPOCHS=many"],
+)
+def test_a_wrong_parameter_is_named_at_once(argument):
+    command = [sys.executable, str(ROOT / "book" / "parameters.py"), argument]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    name, value = argument.split("=")
+    assert ran.returncode != 0
+    assert f"{name} must be" in ran.stderr
+    assert repr(value) in ran.stderr
+
+
+def test_an_unknown_parameter_is_named():
+    command = [sys.executable, str(ROOT / "book" / "parameters.py"), "EPOCH=3"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "'EPOCH'" in ran.stderr

@@ -1,0 +1,151 @@
+"""The chapters' sources: what each must have so that it reads and runs the same in every place."""
+
+import ast
+import json
+import re
+import runpy
+
+import nbformat
+import pytest
+import yaml
+
+from book_files import CHAPTERS, ROOT
+
+PARAMETERS = {"DEMO_SPLIT": 0.01, "EPOCHS": 5, "SEED": 42}
+DRAWS = re.compile(r"\bplt\.(show|subplots|figure|imshow|plot)\b|\bsns\.\w+plot\b|\bplots\.\w+\(")
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def code_cells(notebook, tag=None):
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and (tag is None or tag in tags(cell))]
+
+
+def markdown(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def test_the_reading_order_names_every_chapter_once():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    listed = [entry["file"] for entry in toc["chapters"] if re.match(r"book/\d\d_", entry["file"])]
+    assert listed == [f"book/{path.stem}" for path in CHAPTERS]
+
+
+def test_valid_and_without_outputs(chapter, notebook):
+    nbformat.validate(json.loads(chapter.read_text(encoding="utf-8")))
+    for cell in code_cells(notebook):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+
+
+def test_runs_on_the_kernel_that_every_place_has(notebook):
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.metadata.execution.timeout >= 600, "seconds a cell: nbmake stops at 300, jupyter-book at 30"
+
+
+def test_cells_are_named(notebook):
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    random = [name for name in ids if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f-]+)?", name)]
+    assert not random, "a failing build names the cell by its id"
+
+
+def test_opens_with_a_title_and_what_to_expect(notebook):
+    opening = notebook.cells[0]
+    assert opening.cell_type == "markdown"
+    assert opening.source.startswith("# ")
+    labels = re.findall(r"\*\*(.+?):?\*\*", opening.source)
+    for label in ("You will do", "You will learn", "You need", "It runs for"):
+        assert label in [found.rstrip(":") for found in labels]
+
+
+def test_headings_skip_no_level(notebook):
+    text = re.sub(r"^```.*?^```", "", markdown(notebook), flags=re.MULTILINE | re.DOTALL)
+    levels = [len(hashes) for hashes in re.findall(r"^(#+) ", text, re.MULTILINE)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_the_set_up_cell_is_the_same_in_every_chapter(notebook):
+    first = nbformat.read(CHAPTERS[0], as_version=4)
+    expected = code_cells(first)[0].source
+    assert code_cells(notebook)[0].source == expected
+
+
+def test_the_set_up_cell_comes_before_keras_and_installs_only_what_is_missing(notebook):
+    set_up, *others = code_cells(notebook)
+    assert 'os.environ["KERAS_BACKEND"] = "jax"' in set_up.source
+    assert 'find_spec("mml") is None' in set_up.source
+    assert not re.search(r"^\s*(import|from)\s+(keras|mml)", set_up.source, re.MULTILINE)
+    assert not any("pip install" in cell.source for cell in others)
+
+
+def test_parameters_are_one_cell_of_literals(notebook):
+    used = {name for name in PARAMETERS if any(re.search(rf"\b{name}\b", cell.source) for cell in code_cells(notebook))}
+    cells = code_cells(notebook, "parameters")
+    if not used:
+        assert not cells
+        return
+    (cell,) = cells
+    statements = ast.parse(cell.source).body
+    values = {statement.targets[0].id: ast.literal_eval(statement.value) for statement in statements}
+    assert values == {name: PARAMETERS[name] for name in used}
+    for other in code_cells(notebook):
+        if other is not cell:
+            assert not re.search(rf"^\s*({'|'.join(used)})\s*=", other.source, re.MULTILINE), "assigned again"
+
+
+def test_says_which_data_it_measured(notebook):
+    if any("load_cifar10" in cell.source for cell in code_cells(notebook)):
+        (cell,) = code_cells(notebook, "data-source")
+        assert re.search(r"print\(\w*\.?source\)", cell.source)
+
+
+def test_figures_have_alt_text(notebook):
+    for cell in code_cells(notebook):
+        if DRAWS.search(cell.source):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt) >= 20, f"cell {cell.id}"
+
+
+def test_exercises_with_solutions_that_run(notebook):
+    assert re.search(r"^## Exercises$", markdown(notebook), re.MULTILINE)
+    exercises = re.findall(r"^### Exercise (\d+)", markdown(notebook), re.MULTILINE)
+    assert len(exercises) >= 2
+    assert exercises == [str(number + 1) for number in range(len(exercises))]
+    solutions = [cell for cell in code_cells(notebook) if cell.source.startswith("# @title Solution to exercise")]
+    assert solutions
+    for cell in solutions:
+        assert "hide-cell" in tags(cell)
+        assert cell.metadata.cellView == "form"
+
+
+def test_ends_with_a_link_on(chapter, notebook):
+    following = [*[path.name for path in CHAPTERS], "intro.md"][CHAPTERS.index(chapter) + 1]
+    assert f"]({following})" in notebook.cells[-1].source
+
+
+def test_links_to_other_pages_are_there(chapter, notebook):
+    for target in re.findall(r"\]\((?!https?://|#|attachment:)([^)#\s]+)", markdown(notebook)):
+        assert (chapter.parent / target).exists(), target
+
+
+def test_text_reads_well_without_the_site(notebook):
+    # Directives and roles are raw text in Colab and on GitHub.
+    assert not re.search(r"^(```|:::+)\{", markdown(notebook), re.MULTILINE)
+    assert not re.search(r"\{(cite|ref|numref|doc|term|eq)[:\w]*\}`", markdown(notebook))
+
+
+def test_the_picture_is_what_its_script_draws():
+    draw = runpy.run_path(str(ROOT / "book" / "overview.py"))["draw"]
+    assert (ROOT / "book" / "overview.svg").read_text(encoding="utf-8") == draw()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "book" / "intro.md"], ids=lambda path: path.name)
+def test_pages_link_to_files_that_are_there(page):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert targets
+    for target in targets:
+        assert (page.parent / target).exists(), target
