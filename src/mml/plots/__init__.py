@@ -1,0 +1,1 @@
+"""One function a picture: arrays in, matplotlib figure out."""
