@@ -25,8 +25,8 @@ from parameters import parse
 DATA_SOURCE = "<!-- data-source -->"  # in a Markdown page: the sentence that the first chapter prints about its data
 
 
-class ChapterError(Exception):
-    """A chapter did not run to its end."""
+class BuildError(Exception):
+    """The site cannot be built from these sources."""
 
 
 def toc_files(node):
@@ -80,7 +80,7 @@ def run_chapter(chapter, executed, given, folder):
         ]
         begun = [i for i, cell in enumerate(cells) if cell.metadata.get("papermill", {}).get("start_time")]
         index = getattr(error, "cell_index", begun[-1])
-        raise ChapterError(
+        raise BuildError(
             f"{chapter.name} failed: {describe(cells, index)}\n{error}\nThe chapter as far as it ran: {executed}"
         ) from None
 
@@ -111,7 +111,9 @@ def build(root, given):
     run.mkdir(parents=True)
 
     # The chapters are left out of the copy: papermill writes them there.
-    shutil.copytree(root / "book", source / "book", ignore=shutil.ignore_patterns("*.ipynb", "runs", "__pycache__", ".*"))
+    shutil.copytree(
+        root / "book", source / "book", ignore=shutil.ignore_patterns("*.ipynb", "runs", "__pycache__", ".*")
+    )
     shutil.copy(root / "_toc.yml", source)
     config = yaml.safe_load((root / "_config.yml").read_text())
     config["execute"]["execute_notebooks"] = "off"
@@ -127,11 +129,15 @@ def build(root, given):
         text = page.read_text()
         if DATA_SOURCE in text:
             if not any(sources):
-                raise ChapterError(f"{page.name} names the data of this build, but no chapter printed it")
-            page.write_text(text.replace(DATA_SOURCE, next(filter(None, sources))))
+                raise BuildError(f"{page.name} names the data of this build, but no chapter printed it")
+            page.write_text(text.replace(DATA_SOURCE, f"**Measured on:** {next(filter(None, sources))}"))
 
+    print("Printing the pages", file=sys.stderr)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(site)]
-    subprocess.run([*command, "-n", "-W", "--keep-going"], check=True)
+    # What jupyter-book says on success names a folder that is about to move; warnings come on stderr.
+    printed = subprocess.run([*command, "-n", "-W", "--keep-going"], stdout=subprocess.PIPE, text=True, check=False)
+    if printed.returncode:
+        raise BuildError(f"jupyter-book found problems\n{printed.stdout}")
 
     published, before = output / "html", output / "html.before"
     shutil.rmtree(before, ignore_errors=True)
@@ -145,9 +151,7 @@ def build(root, given):
 if __name__ == "__main__":
     try:
         print(f"The site is ready: {build(Path(__file__).resolve().parents[1], parse(sys.argv[1:]))}")
-    except (ChapterError, ValueError) as error:
+    except (BuildError, ValueError) as error:
         sys.exit(f"Error: {error}")
-    except subprocess.CalledProcessError:
-        sys.exit("Error: jupyter-book found problems; they are named above")
     except KeyboardInterrupt:
         sys.exit("Interrupted; the site that was there is untouched")

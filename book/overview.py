@@ -15,9 +15,8 @@ def text(x, y, words, size=20, anchor="middle"):
 
 
 def arrow(x, y, words):
-    return (
-        f'<path d="M{x} {y} h58 m-9 -7 l9 7 l-9 7" fill="none" stroke="{INK}" stroke-width="2"/>'
-        + text(x + 29, y - 14, words, 17)
+    return f'<path d="M{x} {y} h58 m-9 -7 l9 7 l-9 7" fill="none" stroke="{INK}" stroke-width="2"/>' + text(
+        x + 29, y - 14, words, 17
     )
 
 
@@ -40,7 +39,9 @@ def draw():
     for row in range(12):
         for column in range(12):
             parts.append(square(30 + 14 * column, 60 + 14 * row, 14.3, pixel(row, column)))
-            parts.append(square(286 + 14 * column + 8 * (column // 4), 52 + 14 * row + 8 * (row // 4), 14.3, pixel(row, column)))
+            parts.append(
+                square(286 + 14 * column + 8 * (column // 4), 52 + 14 * row + 8 * (row // 4), 14.3, pixel(row, column))
+            )
     for patch in range(9):
         for part in range(16):
             colour = pixel(4 * (patch // 3) + part // 4, 4 * (patch % 3) + part % 4)
@@ -61,7 +62,9 @@ def draw():
             parts.append(square(294 + x, y, 26, {-1: MINUS, 0: "#e4e4e4", 1: PLUS}[t]))
             if t:
                 sign = "+" if t > 0 else "−"
-                parts.append(f'<text x="{307 + x}" y="{y + 19}" font-size="19" text-anchor="middle" fill="#ffffff">{sign}</text>')
+                parts.append(
+                    f'<text x="{307 + x}" y="{y + 19}" font-size="19" text-anchor="middle" fill="#ffffff">{sign}</text>'
+                )
     parts += [text(114, 306, "weights"), text(378, 306, "−1, 0 or +1"), arrow(212, 408, "round")]
 
     # One column of the ternary matrix, written out: which inputs are added, which subtracted.

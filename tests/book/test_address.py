@@ -8,7 +8,9 @@ import pytest
 
 from book_files import CHAPTERS, ROOT, SITE
 
-REPOSITORY = re.compile(r"github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/\"'\s)>@]|$)|(?:colab\.research\.google\.com/github|raw\.githubusercontent\.com)/([\w.-]+/[\w.-]+)")
+REPOSITORY = re.compile(
+    r"github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/\"'\s)>@]|$)|(?:colab\.research\.google\.com/github|raw\.githubusercontent\.com)/([\w.-]+/[\w.-]+)"
+)
 
 
 def repositories(text):
@@ -23,9 +25,17 @@ def ours(config):
 def sources():
     """The files that git tracks or would track and that a reader sees."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
-    return [ROOT / name for name in listed if name.endswith((".md", ".ipynb", ".toml", ".yml", ".cff", ".py")) and not name.startswith("tests/")]
+    return [
+        ROOT / name
+        for name in listed
+        if name.endswith((".md", ".ipynb", ".toml", ".yml", ".cff", ".py")) and not name.startswith("tests/")
+    ]
 
 
 def test_the_pattern_finds_addresses():

@@ -35,7 +35,7 @@ def book(tmp_path):
     shutil.copy(ROOT / "_config.yml", tmp_path)
     toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"file": "book/01_one"}, {"file": "book/02_two"}]}
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc))
-    (tmp_path / "book" / "intro.md").write_text("# Book\n\nMeasured on: <!-- data-source -->\n")
+    (tmp_path / "book" / "intro.md").write_text("# Book\n\n<!-- data-source -->\n")
     write_chapter(
         tmp_path / "book" / "01_one.ipynb",
         "One",
@@ -86,8 +86,10 @@ def test_prints_what_papermill_ran(book):
     (book / "_build" / "run" / "count").write_text("left,")
     status, output = build(book, "DEMO_SPLIT=0.25")
     assert status == 0, output
-    pages = {name: (book / "_build" / "html" / "book" / f"{name}.html").read_text() for name in ("intro", "01_one", "02_two")}
-    assert "Measured on: seven numbers" in pages["intro"]
+    pages = {
+        name: (book / "_build" / "html" / "book" / f"{name}.html").read_text() for name in ("intro", "01_one", "02_two")
+    }
+    assert "seven numbers" in pages["intro"]
     assert "0.5 10" in pages["01_one"], "the parameter given, and the chapter's own"
     assert "</span>one,two,\n" in pages["02_two"], "in order, once each, in one folder that began empty"
     for name, names in (("01_one", ["DEMO_SPLIT", "EPOCHS"]), ("02_two", ["DEMO_SPLIT"])):
@@ -103,7 +105,10 @@ def test_prints_what_papermill_ran(book):
 
 @pytest.mark.parametrize(
     ("source", "named"),
-    [("x = 1\nraise RuntimeError('too hot')", "RuntimeError: too hot"), ("x = 1\nimport os; os._exit(1)", "Kernel died")],
+    [
+        ("x = 1\nraise RuntimeError('too hot')", "RuntimeError: too hot"),
+        ("x = 1\nimport os; os._exit(1)", "Kernel died"),
+    ],
     ids=["exception", "kernel-died"],
 )
 def test_a_failing_cell_stops_the_build_by_name(book, source, named):
@@ -142,7 +147,11 @@ def test_a_page_cannot_name_data_that_no_chapter_printed(book):
 
 def test_an_interrupted_build_leaves_the_site_alone(book):
     put_good_site(book)
-    write_chapter(book / "book" / "02_two.ipynb", "Two", code("wait", "open('waiting', 'w').close()\nimport time\ntime.sleep(600)"))
+    write_chapter(
+        book / "book" / "02_two.ipynb",
+        "Two",
+        code("wait", "open('waiting', 'w').close()\nimport time\ntime.sleep(600)"),
+    )
     process = start(book)
     while not (book / "_build" / "run" / "waiting").exists():
         assert process.poll() is None, process.communicate()[0]
@@ -155,7 +164,17 @@ def test_an_interrupted_build_leaves_the_site_alone(book):
 
 @pytest.mark.parametrize(
     "argument",
-    ["DEMO_SPLIT=abc", "DEMO_SPLIT=0", "DEMO_SPLIT=2", "DEMO_SPLIT=-0.1", "DEMO_SPLIT=nan", "DEMO_SPLIT=", "EPOCHS=0", "EPOCHS=2.5", "EPOCHS=many"],
+    [
+        "DEMO_SPLIT=abc",
+        "DEMO_SPLIT=0",
+        "DEMO_SPLIT=2",
+        "DEMO_SPLIT=-0.1",
+        "DEMO_SPLIT=nan",
+        "DEMO_SPLIT=",
+        "EPOCHS=0",
+        "EPOCHS=2.5",
+        "EPOCHS=many",
+    ],
 )
 def test_a_wrong_parameter_is_named_at_once(argument):
     command = [sys.executable, str(ROOT / "book" / "parameters.py"), argument]

@@ -30,7 +30,11 @@ def cell_outputs(page, tag):
     """The text that the cells with this tag printed."""
     cells = re.split(r'<div class="cell ', page)
     tagged = [cell for cell in cells if re.match(rf"[^\"]*\btag_{tag}\b", cell)]
-    return [words(text).strip() for cell in tagged for text in re.findall(r'<div class="output stream.*?</pre>', cell, re.DOTALL)]
+    return [
+        words(text).strip()
+        for cell in tagged
+        for text in re.findall(r'<div class="output stream.*?</pre>', cell, re.DOTALL)
+    ]
 
 
 def test_the_first_page_leads_to_every_chapter():
