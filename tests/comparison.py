@@ -1,0 +1,89 @@
+"""How a Keras layer is compared with the oracle and with the peer."""
+
+import jax
+import keras
+import numpy as np
+import oracle
+
+TOLERANCE = 1e-5
+
+
+def draw_weights(layer, rng, dtype="float32"):
+    """Random weights for a built layer, nothing at a special value: gains about 1, all else about 0."""
+    return [
+        (rng.normal(size=weight.shape) * 0.5 + (weight.path.rsplit("/", 1)[-1] == "gain")).astype(dtype)
+        for weight in layer.weights
+    ]
+
+
+def output_and_gradients(layer, x, upstream):
+    """The output, and the gradients of sum(output * upstream) for the input and each trainable weight."""
+    trainable = [weight.value for weight in layer.trainable_variables]
+    fixed = [weight.value for weight in layer.non_trainable_variables]
+
+    @jax.jit
+    def run(x, trainable):
+        output, pull_back = jax.vjp(lambda x, trainable: layer.stateless_call(trainable, fixed, x)[0], x, trainable)
+        return output, pull_back(upstream.astype(output.dtype))
+
+    output, (input_gradient, weight_gradients) = run(x, trainable)
+    return [np.asarray(array) for array in (output, input_gradient, *weight_gradients)]
+
+
+def assert_close(actual, expected, names, tolerance=TOLERANCE):
+    """Each array differs from its counterpart by at most `tolerance` of the counterpart's largest magnitude."""
+    assert len(actual) == len(expected) == len(names)
+    for name, a, e in zip(names, actual, expected):
+        assert a.shape == e.shape, name
+        assert np.all(np.isfinite(a)), name
+        error = np.max(np.abs(a - e)) / np.max(np.abs(e))
+        assert error <= tolerance, f"{name}: relative error {error:.2e}"
+
+
+def names_of(layer):
+    return ["output", "gradient of the input", *(f"gradient of {weight.path}" for weight in layer.trainable_variables)]
+
+
+def assert_equals_oracle(layer, forward, input_shape, count=2):
+    """Output and all gradients of a float32 layer equal the oracle's, for `count` draws of weights and inputs."""
+    if not layer.built:
+        layer.build((None, *input_shape[1:]))
+
+    def draw(rng):
+        return [rng.normal(size=input_shape).astype("float32"), *draw_weights(layer, rng)]
+
+    for x, *weights in oracle.away_from_boundaries(draw, forward, count):
+        layer.set_weights(weights)
+        arguments = [np.asarray(array, "float64") for array in (x, *weights)]
+        expected = forward(*arguments).real
+        upstream = np.random.default_rng(0).normal(size=expected.shape)
+        assert_close(
+            output_and_gradients(layer, x, upstream),
+            [expected, *oracle.gradients(forward, arguments, upstream)],
+            names_of(layer),
+        )
+
+
+def forward_kernel(dense):
+    """The matrix with which a built DenseMML without activation multiplies, found from its outputs alone.
+
+    A unit vector stays one through norm and quantisation, so that it selects one row; zeros select the bias.
+    """
+    kernel, gain = dense.get_weights()[0], dense.get_weights()[-1]  # gain: [features] or [..., features]
+    features = len(kernel)
+    inputs = np.zeros((features, *gain.shape), "float32")
+    inputs[np.arange(features), ..., np.arange(features)] = 1
+    rows = np.asarray(dense(inputs)) - np.asarray(dense(np.zeros_like(inputs)))
+    first_position = (slice(None),) + (0,) * (gain.ndim - 1)
+    return rows[first_position] / gain[first_position[1:]][:, None] / np.sqrt(features)
+
+
+def assert_ternary(layer):
+    """Every DenseMML inside uses at most three values forward, however many its kernel variable holds."""
+    found = [sublayer for sublayer in layer._flatten_layers() if type(sublayer).__name__ == "DenseMML"]
+    assert found
+    for dense in found:
+        kernel = forward_kernel(dense)
+        multiples = kernel / np.max(np.abs(kernel))
+        np.testing.assert_allclose(multiples, np.round(multiples), atol=1e-5)
+        assert len(np.unique(np.asarray(dense.kernel))) > 3

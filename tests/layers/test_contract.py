@@ -1,0 +1,236 @@
+"""What every public layer must do, whatever it computes."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from comparison import assert_ternary
+
+import mml.layers
+from mml import layers
+
+# Arguments that are not the defaults, and the shape of an input without batch.
+CASES = {
+    "AttentionMML": ({"num_heads": 2, "out_dim": 8, "fully_mml": False}, (5, 6)),
+    "BilinearMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
+    "DenseMML": ({"units": 6, "activation": "gelu", "kernel_regularizer": "l2", "bias_initializer": "ones"}, (5, 8)),
+    "Dropout": ({"rate": 0.5}, (5, 8)),
+    "GLUMML": ({"units": 6, "hidden_ratio": 2, "activation": "relu"}, (5, 8)),
+    "GRUMML": ({"units": 8, "fully_mml": True, "num_heads": 2, "return_sequences": False}, (5, 6)),
+    "GeGLUMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
+    "PatchEmbedding": ({"num_patches": 5, "embedding_dim": 8, "with_positions": True}, (5, 6)),
+    "Patches": ({"patch_size": 2}, (4, 6, 3)),
+    "RMSNorm": ({"use_bias": True, "bias_initializer": "ones", "gain_regularizer": "l2"}, (5, 8)),
+    "RandomFlip": ({"mode": "horizontal"}, (6, 6, 3)),
+    "RandomRotation": ({"factor": 0.2}, (6, 6, 3)),
+    "RandomZoom": ({"height_factor": 0.2, "width_factor": 0.3}, (6, 6, 3)),
+    "ReGLUMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
+    "SeGLUMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
+    "SwiGLUMML": ({"units": 6, "intermediate_size": 10, "per_feature_gain": True}, (5, 8)),
+    "TransformerBlockMML": ({"embedding_dim": 8, "ffn_dim": 12, "num_heads": 2, "rate": 0.3}, (5, 8)),
+}
+RANDOM = ["Dropout", "RandomFlip", "RandomRotation", "RandomZoom", "TransformerBlockMML"]
+every_layer = pytest.mark.parametrize("name", sorted(CASES))
+
+
+def make(layer, **kwargs):
+    return getattr(layers, layer)(**CASES[layer][0], **kwargs)
+
+
+def draw(name, batch=6):
+    return np.random.default_rng(0).normal(size=(batch, *CASES[name][1])).astype("float32")
+
+
+def model_of(name, batch_size=None, seed=1):
+    """A classifier with the layer in front."""
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input(CASES[name][1], batch_size=batch_size),
+            make(name),
+            keras.layers.Flatten(),
+            layers.Dropout(0.2),
+            keras.layers.Dense(3),
+        ]
+    )
+
+
+def compiled(model):
+    """AdamW keeps a state, two arrays a weight, that must survive too."""
+    model.compile(keras.optimizers.AdamW(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    assert model.jit_compile is True
+    return model
+
+
+def fit(model, name):
+    labels = np.array([0, 1, 2, 1, 0, 2])
+    return model.fit(draw(name), labels, batch_size=3, epochs=2, shuffle=False, verbose=0).history["loss"]
+
+
+def assert_same(actual, expected):
+    assert len(actual) == len(expected)
+    for a, e in zip(actual, expected):
+        np.testing.assert_array_equal(a, e)
+
+
+def test_every_public_layer_is_here():
+    assert sorted(CASES) == sorted(mml.layers.__all__)
+
+
+@every_layer
+def test_config_round_trip(name):
+    layer = make(name, name="chosen")
+    config = layer.get_config()
+    assert set(CASES[name][0]) <= set(config)
+    restored = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(layer))))
+    assert type(restored) is type(layer) and restored.name == "chosen"
+    assert restored.get_config() == config == type(layer).from_config(config).get_config()
+    x = draw(name)
+    expected = layer(x)
+    if layer.weights:
+        restored.build(x.shape)
+        restored.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(restored(x), expected)
+
+
+@every_layer
+@pytest.mark.parametrize("batch", [None, 6])
+def test_shapes_are_known_before_the_data(name, batch):
+    layer = make(name)
+    symbolic = layer(keras.Input(batch_shape=(batch, *CASES[name][1])))
+    assert symbolic.shape[0] == batch
+    assert tuple(layer.compute_output_shape((batch, *CASES[name][1]))) == symbolic.shape
+    output = layer(draw(name))
+    assert output.shape == (6, *symbolic.shape[1:])
+    assert keras.backend.standardize_dtype(output.dtype) == symbolic.dtype == "float32"
+
+
+@every_layer
+def test_called_without_training_is_inference(name):
+    layer, x = make(name), draw(name)
+    output = np.asarray(layer(x))
+    np.testing.assert_array_equal(layer(x), output)
+    if name in RANDOM:
+        np.testing.assert_array_equal(layer(x, training=False), output)
+    inputs = keras.Input(x.shape[1:])
+    predicted = keras.Model(inputs, layer(inputs)).predict(x, batch_size=3, verbose=0)
+    # A value at a rounding boundary may fall to either side in the compiled program: that moves few outputs, a little.
+    difference = np.abs(predicted - output) / np.max(np.abs(output))
+    assert np.mean(difference < 1e-5) > 0.8 and np.max(difference) < 0.05
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_training_is_random_and_follows_the_seed(name):
+    x = draw(name)
+    first, second = [], []
+    for outputs in (first, second):
+        keras.utils.set_random_seed(3)
+        layer = make(name)
+        outputs += [np.asarray(layer(x)), *(np.asarray(layer(x, training=True)) for _ in range(3))]
+    assert_same(first, second)
+    assert any(np.any(a != first[0]) for a in first[1:])
+    assert any(np.any(a != first[1]) for a in first[2:])
+
+
+@every_layer
+def test_mixed_precision(name):
+    x = draw(name)
+    layer = make(name)
+    expected = np.asarray(layer(x))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = make(name)
+    mixed.build(x.shape)
+    if layer.weights:
+        mixed.set_weights(layer.get_weights())
+    assert all(weight.dtype == "float32" for weight in mixed.weights)
+    output = mixed(x)
+    assert keras.backend.standardize_dtype(output.dtype) == "bfloat16"
+    # bfloat16 has 8 significant bits, so that many a value is rounded to a neighbouring step.
+    difference = np.asarray(output).astype("float32") - expected
+    assert np.sqrt(np.mean(difference**2)) < 0.3 * np.sqrt(np.mean(expected**2))
+
+
+@every_layer
+def test_weights_survive_every_way_bit_for_bit(name, tmp_path):
+    model = model_of(name)
+    expected, output = model.get_weights(), model(draw(name))
+
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+
+    model.save_weights(tmp_path / "m.weights.h5")
+    restored = model_of(name, seed=2)
+    restored.load_weights(tmp_path / "m.weights.h5")
+
+    copied = model_of(name, seed=3)
+    copied.set_weights(expected)
+
+    cloned = keras.models.clone_model(model)
+    cloned.set_weights(expected)
+
+    for other in (loaded, restored, copied, cloned):
+        assert_same(other.get_weights(), expected)
+        assert [weight.name for weight in other.weights] == [weight.name for weight in model.weights]
+        np.testing.assert_array_equal(other(draw(name)), output)
+
+
+@every_layer
+def test_training_is_compiled_and_goes_on_after_loading_as_if_nothing_had_happened(name, tmp_path):
+    model = compiled(model_of(name))
+    before = [np.array(weight) for weight in model.trainable_variables]
+    assert np.all(np.isfinite(fit(model, name)))
+    for weight, old in zip(model.trainable_variables, before):
+        assert np.any(np.asarray(weight) != old), f"{weight.path} learns nothing"
+
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert loaded.jit_compile is True
+    assert_same(loaded.variables, model.variables)
+    assert fit(loaded, name) == fit(model, name)
+    assert_same(loaded.variables, model.variables)
+    assert_same(loaded.optimizer.variables, model.optimizer.variables)
+
+
+@pytest.mark.parametrize("name", ["GLUMML", "PatchEmbedding", "TransformerBlockMML"])
+def test_kernels_stay_ternary_forward_after_loading_and_more_training(name, tmp_path):
+    model = compiled(model_of(name))
+    fit(model, name)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    fit(loaded, name)
+    assert_ternary(loaded)
+
+
+@pytest.mark.parametrize("name", ["RandomZoom", "TransformerBlockMML"])
+def test_training_goes_on_from_saved_weights(name, tmp_path):
+    model = compiled(model_of(name))
+    fit(model, name)
+    model.save_weights(tmp_path / "m.weights.h5")
+    other = compiled(model_of(name, seed=2))
+    other.optimizer.build(other.trainable_variables)
+    other.load_weights(tmp_path / "m.weights.h5")
+    assert fit(other, name) == fit(model, name)
+    assert_same(other.variables, model.variables)
+
+
+def test_training_goes_on_from_copied_weights():
+    # Arrays of weights hold no random state and no optimizer: both models start with a new one, and without dropout.
+    x, y = draw("TransformerBlockMML"), np.array([0, 1, 2, 1, 0, 2])
+    inputs = keras.Input(x.shape[1:])
+    block = layers.TransformerBlockMML(8, 12, 2, rate=0)
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(block(inputs))))
+    cloned = keras.models.clone_model(model)
+    cloned.set_weights(model.get_weights())
+    histories = []
+    for each in (model, cloned):
+        compiled(each)
+        histories.append(each.fit(x, y, batch_size=3, epochs=2, shuffle=False, verbose=0).history["loss"])
+    assert histories[0] == histories[1]
+    assert_same(cloned.get_weights(), model.get_weights())
+    assert_ternary(cloned)
+
+
+def test_training_with_a_static_batch():
+    name = "TransformerBlockMML"
+    assert np.all(np.isfinite(fit(compiled(model_of(name, batch_size=3)), name)))

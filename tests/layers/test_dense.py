@@ -1,0 +1,100 @@
+import keras
+import numpy as np
+import oracle
+import pytest
+from comparison import assert_equals_oracle, assert_ternary, forward_kernel
+
+from mml.layers import DenseMML
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (2, 5, 8), (2, 3, 2, 6)])
+@pytest.mark.parametrize("per_feature_gain", [False, True])
+def test_equals_the_formula(shape, per_feature_gain):
+    layer = DenseMML(7, per_feature_gain=per_feature_gain)
+    assert_equals_oracle(layer, oracle.dense, shape)
+    assert layer(np.ones(shape, "float32")).shape == (*shape[:-1], 7)
+
+
+@pytest.mark.parametrize("activation", sorted(oracle.ACTIVATIONS))
+def test_activation_comes_last(activation):
+    assert_equals_oracle(
+        DenseMML(7, activation=activation), lambda *a: oracle.dense(*a, activation=activation), (3, 8), count=1
+    )
+
+
+def test_equals_the_formula_without_bias():
+    layer = DenseMML(7, use_bias=False)
+    assert_equals_oracle(layer, lambda x, kernel, gain: oracle.dense(x, kernel, 0.0, gain), (3, 8))
+    assert [weight.name for weight in layer.weights] == ["kernel", "gain"]
+
+
+def test_weights_are_kernel_bias_and_gain():
+    layer = DenseMML(7)
+    layer.build((None, 5, 8))
+    assert [(weight.name, weight.shape) for weight in layer.weights] == [
+        ("kernel", (8, 7)),
+        ("bias", (7,)),
+        ("gain", (5, 8)),
+    ]
+
+
+def test_the_product_uses_the_ternary_kernel():
+    layer = DenseMML(7)
+    layer.build((None, 5, 8))
+    assert_ternary(layer)
+    w_ternary, scale = oracle.absmean_ternarize(layer.get_weights()[0].astype("float64"))
+    np.testing.assert_allclose(forward_kernel(layer), w_ternary * scale, rtol=1e-5, atol=1e-6)
+
+
+def test_zeros_give_the_bias():
+    layer = DenseMML(4, bias_initializer="ones")
+    np.testing.assert_array_equal(layer(np.zeros((2, 3), "float32")), np.ones((2, 4)))
+
+
+def test_initial_values_penalties_and_projections_are_used():
+    layer = DenseMML(
+        4,
+        kernel_initializer="ones",
+        bias_initializer="ones",
+        kernel_regularizer="l2",
+        bias_regularizer="l1",
+        activity_regularizer="l1",
+        kernel_constraint="non_neg",
+        bias_constraint="unit_norm",
+    )
+    output = np.asarray(layer(np.ones((1, 3), "float32")))
+    np.testing.assert_allclose(output, np.full((1, 4), 4), rtol=1e-6)  # 3 features times 1, and the bias
+    np.testing.assert_allclose(np.sort(layer.losses), [0.01 * 4, 0.01 * 12, 0.01 * 16], rtol=1e-6)
+    assert [type(w.constraint).__name__ for w in layer.weights[:2]] == ["NonNeg", "UnitNorm"]
+
+
+@pytest.mark.parametrize("units", [0, -1, 2.5, "4", None, True])
+def test_units_must_be_a_positive_integer(units):
+    with pytest.raises(ValueError, match=rf"units.*{units}"):
+        DenseMML(units)
+
+
+@pytest.mark.parametrize("argument", ["activation", "kernel_initializer", "bias_regularizer", "kernel_constraint"])
+def test_an_unknown_name_is_refused(argument):
+    with pytest.raises(ValueError, match="no_such_thing"):
+        DenseMML(4, **{argument: "no_such_thing"})
+
+
+def test_a_gain_for_each_position_needs_the_length():
+    with pytest.raises(ValueError, match="per_feature_gain"):
+        DenseMML(4).build((None, None, 8))
+
+
+def test_a_gain_for_each_feature_does_not():
+    layer = DenseMML(4, per_feature_gain=True)
+    layer(keras.Input((None, 8)))
+    x = np.random.default_rng(0).normal(size=(2, 7, 8)).astype("float32")
+    np.testing.assert_allclose(layer(x)[:, :3], layer(x[:, :3]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(8,), (2, 9)])
+def test_an_input_of_another_size_is_refused(shape):
+    layer = DenseMML(4)
+    layer.build((None, 8))
+    with pytest.raises(ValueError, match="dense_mml"):
+        layer(np.zeros(shape, "float32"))

@@ -1,0 +1,71 @@
+import jax
+import numpy as np
+import oracle
+import pytest
+from comparison import assert_equals_oracle
+
+from mml.layers import RMSNorm
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (2, 5, 8), (2, 3, 4, 6)])
+@pytest.mark.parametrize("per_feature_gain", [False, True])
+def test_equals_the_formula(shape, per_feature_gain):
+    layer = RMSNorm(per_feature_gain=per_feature_gain)
+    assert_equals_oracle(layer, oracle.rms_norm, shape)
+    assert layer.gain.shape == (shape[-1:] if per_feature_gain else shape[1:])
+
+
+def test_equals_the_formula_with_bias():
+    assert_equals_oracle(RMSNorm(use_bias=True), oracle.rms_norm, (2, 5, 8))
+
+
+def test_without_weights_vectors_have_root_mean_square_1():
+    layer = RMSNorm(has_learnable_weights=False, use_bias=True)
+    output = np.asarray(layer(np.random.default_rng(0).normal(size=(4, 5, 8)).astype("float32")))
+    assert layer.weights == []
+    np.testing.assert_allclose(np.mean(output**2, axis=-1), np.ones((4, 5)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1.0, 1e4])
+def test_does_not_depend_on_the_length_of_the_vector(factor):
+    x = np.random.default_rng(0).normal(size=(4, 8)).astype("float32")
+    np.testing.assert_allclose(RMSNorm()(x * np.float32(factor)), oracle.rms_norm(x), rtol=1e-5)
+
+
+def test_zeros_stay_zeros_and_their_gradient_is_finite():
+    layer = RMSNorm()
+    x = np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]], "float32")
+    np.testing.assert_array_equal(np.asarray(layer(x))[0], np.zeros(3))
+    assert np.all(np.isfinite(jax.grad(lambda x: (layer(x) * x[::-1]).sum())(x)))
+
+
+def test_initial_values_penalties_and_projections_are_used():
+    layer = RMSNorm(
+        use_bias=True,
+        gain_initializer="zeros",
+        bias_initializer="ones",
+        gain_regularizer="l2",
+        bias_regularizer="l1",
+        gain_constraint="non_neg",
+        bias_constraint="unit_norm",
+    )
+    np.testing.assert_array_equal(layer(np.ones((2, 3), "float32")), np.ones((2, 3)))
+    np.testing.assert_allclose(np.sort(layer.losses), [0, 0.03], rtol=1e-6)
+    assert [type(weight.constraint).__name__ for weight in layer.weights] == ["NonNeg", "UnitNorm"]
+
+
+def test_a_gain_for_each_position_needs_the_length():
+    with pytest.raises(ValueError, match="per_feature_gain"):
+        RMSNorm().build((None, None, 8))
+    with pytest.raises(ValueError, match="shape"):
+        layer = RMSNorm()
+        layer.build((None, 5, 8))
+        layer(np.zeros((2, 7, 8), "float32"))
+
+
+def test_a_gain_for_each_feature_does_not():
+    layer = RMSNorm(per_feature_gain=True)
+    layer.build((None, None, 8))
+    x = np.random.default_rng(0).normal(size=(2, 7, 8)).astype("float32")
+    for length in (1, 4, 7):
+        np.testing.assert_allclose(layer(x[:, :length]), oracle.rms_norm(x[:, :length]), rtol=1e-5)

@@ -1,0 +1,244 @@
+"""`mml.training`: the recipe, and runs that survive anything."""
+
+import dataclasses
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from killed_run import CONFIG, tiny_data
+
+from mml.data import ImageDataset
+from mml.models import VisionTransformerConfig
+from mml.training import Checkpoint, ShuffledBatches, TrainingConfig, compile_model, train
+
+SCRIPT = Path(__file__).with_name("killed_run.py")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_data()
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """An uninterrupted run."""
+    return train(data, CONFIG, tmp_path_factory.mktemp("runs"), verbose=0)
+
+
+def weights_in(path):
+    """All arrays of a weights file: weights, optimizer, random states."""
+    import h5py
+
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def assert_same_files(path, other):
+    for name in ("latest.weights.h5", "best.weights.h5"):
+        ours, theirs = weights_in(path / name), weights_in(other / name)
+        assert ours.keys() == theirs.keys() and ours
+        for key in ours:
+            np.testing.assert_array_equal(ours[key], theirs[key], err_msg=f"{name}: {key}")
+    assert (path / "history.csv").read_bytes() == (other / "history.csv").read_bytes()
+
+
+# === The recipe ===
+
+
+def test_defaults_are_the_seeds():
+    config = TrainingConfig()
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10)])
+    compile_model(model, config)
+    assert (config.epochs, config.batch_size, config.validation_split) == (5, 32, 0.1)
+    assert type(model.optimizer) is keras.optimizers.AdamW
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+    assert model.optimizer.weight_decay == 1e-4
+    x, y = np.random.default_rng(0).normal(size=(40, 4)).astype("float32"), np.arange(40)[:, None] % 10
+    logits = model.predict(x, verbose=0).astype("float64")
+    result = model.evaluate(x, y, verbose=0, return_dict=True)
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    ranks = (logits > np.take_along_axis(logits, y, 1)).sum(-1)
+    assert result["loss"] == pytest.approx(-np.take_along_axis(log_p, y, 1).mean(), rel=1e-5)
+    assert result["acc"] == pytest.approx((ranks == 0).mean())
+    assert result["top_5_acc"] == pytest.approx((ranks < 5).mean())
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("epochs", 0),
+        ("epochs", 2.5),
+        ("batch_size", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("weight_decay", -1.0),
+        ("validation_split", 0.0),
+        ("validation_split", 1.0),
+        ("seed", -1),
+        ("seed", 1.5),
+        ("seed", None),
+    ],
+)
+def test_config_names_what_is_wrong(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` .*Received: {name}="):
+        TrainingConfig(**{name: value})
+
+
+def test_data_that_do_not_fit(data, tmp_path):
+    grey = dataclasses.replace(data, x_train=data.x_train[..., :1])
+    with pytest.raises(ValueError, match=r"images of shape \(32, 32, 1\)"):
+        train(grey, CONFIG, tmp_path)
+    with pytest.raises(ValueError, match="in 3 classes"):
+        train(dataclasses.replace(data, class_names=("a", "b", "c")), CONFIG, tmp_path)
+    one = ImageDataset(data.x_train[:1], data.y_train[:1], data.x_test, data.y_test, data.class_names, data.source)
+    with pytest.raises(ValueError, match="validation_split"):
+        train(one, CONFIG, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_image_once_an_epoch_in_a_new_order():
+    batches = ShuffledBatches(np.arange(45), np.arange(45), batch_size=20, seed=1)
+    orders = []
+    for epoch in (0, 1, 0):
+        batches.shuffle(epoch)
+        assert [len(x) for x, _ in batches] == [20, 20, 5]
+        assert all((x == y).all() for x, y in batches)
+        orders.append(np.concatenate([x for x, _ in batches]))
+        np.testing.assert_array_equal(np.sort(orders[-1]), np.arange(45))
+    assert (orders[0] != orders[1]).any() and (orders[0] == orders[2]).all()
+
+
+# === What a run leaves ===
+
+
+def test_history_and_folder(run):
+    assert run.history["epoch"].tolist() == [0, 1, 2, 3]
+    assert set(run.history.columns) == {
+        "epoch", "loss", "acc", "top_5_acc", "val_loss", "val_acc", "val_top_5_acc"
+    }  # fmt: skip
+    config = json.loads((run.path / "config.json").read_text())
+    assert config["epochs"] == 4 and config["model"]["patch_size"] == 4 and "digits" in config["data"]
+    assert not [path for path in run.path.iterdir() if path.name.startswith("partial")]
+
+
+def test_model_has_the_best_epochs_weights(run, data):
+    best = run.history["val_acc"].max()
+    result = run.model.evaluate(data.x_train[45:], data.y_train[45:], verbose=0, return_dict=True)
+    assert result["acc"] == pytest.approx(best)
+    first_best = int(run.history["val_acc"].idxmax())
+    assert int(run.model.optimizer.iterations) == 3 * (first_best + 1)
+    assert result["loss"] == pytest.approx(run.history["val_loss"][first_best], rel=1e-5)
+    assert run.model.jit_compile
+
+
+def test_same_seed_same_history_another_seed_another(run, data, tmp_path):
+    again = train(data, CONFIG, tmp_path, verbose=0)
+    pd.testing.assert_frame_equal(again.history, run.history, check_exact=True)
+    assert_same_files(again.path, run.path)
+    other = train(data, dataclasses.replace(CONFIG, seed=8, epochs=1), tmp_path, verbose=0)
+    assert other.path != again.path
+    assert other.history["loss"][0] != run.history["loss"][0]
+
+
+def test_complete_run_is_loaded(run, data, monkeypatch):
+    def fit(*args, **kwargs):
+        raise AssertionError("a complete run was trained again")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    again = train(data, CONFIG, run.path.parent)
+    assert again.path == run.path
+    pd.testing.assert_frame_equal(again.history, run.history, check_exact=True)
+    for ours, theirs in zip(again.model.get_weights(), run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_other_data_are_another_run(run, data):
+    from mml.training import _name
+
+    pixels = data.x_train.copy()
+    pixels[0, 0, 0, 0] ^= 1
+    assert _name(dataclasses.replace(data, x_train=pixels), CONFIG) != run.path.name
+
+
+def test_damaged_file_is_named(run, data, tmp_path):
+    path = tmp_path / run.path.name
+    path.mkdir()
+    (path / "latest.weights.h5").write_bytes((run.path / "latest.weights.h5").read_bytes()[:3000])
+    with pytest.raises(ValueError, match="latest.weights.h5 is damaged.*Delete the folder"):
+        train(data, CONFIG, tmp_path, verbose=0)
+
+
+def test_checkpoint_keeps_the_best(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    checkpoint = Checkpoint(tmp_path / "best.weights.h5", monitor="val_acc", mode="max", save_best_only=True)
+    checkpoint.set_model(model)
+    for epoch, (value, accuracy) in enumerate([(1.0, 0.2), (2.0, 0.6), (3.0, 0.5), (4.0, 0.6)]):
+        model.layers[0].bias.assign([value])
+        checkpoint.on_epoch_end(epoch, {"val_acc": accuracy})
+    model.load_weights(tmp_path / "best.weights.h5")
+    assert float(model.layers[0].bias[0]) == 2.0
+    assert [path.name for path in tmp_path.iterdir()] == ["best.weights.h5"]
+
+
+# === kill -9 ===
+
+
+def start(directory, *killing):
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, directory, *map(str, killing)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def test_killed_at_the_worst_moments_a_run_ends_as_if_it_had_not_been(run, data, tmp_path):
+    for killing in (
+        ("half", "latest", 2),  # in the second epoch
+        ("before", "latest", 1),  # from here on: in the first epoch after resuming
+        ("half", "latest", 1),
+        ("after", "latest", 1),
+        ("after", "latest", 2),
+    ):
+        process = start(tmp_path, *killing)
+        output, _ = process.communicate()
+        assert process.returncode == -9, (killing, output.decode())
+    assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
+
+
+def test_killed_around_the_best_checkpoint(run, data, tmp_path):
+    for killing in (("half", "best", 1), ("before", "best", 1), ("after", "best", 1)):
+        process = start(tmp_path, *killing)
+        output, _ = process.communicate()
+        assert process.returncode == -9, (killing, output.decode())
+    assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
+
+
+def test_killed_at_random_moments(run, data, tmp_path):
+    dice = random.Random()
+    seed = dice.randrange(10**9)
+    dice.seed(seed)
+    for _ in range(3):
+        process = start(tmp_path)
+        folder = tmp_path / run.path.name
+        while process.poll() is None and not list(folder.glob("*.h5")):
+            time.sleep(0.01)
+        time.sleep(dice.uniform(0, 1))
+        process.kill()
+        output, _ = process.communicate()
+        assert process.returncode in (0, -9), (seed, output.decode())
+    assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
+
+
+def test_two_processes_share_one_run(run, tmp_path):
+    processes = [start(tmp_path) for _ in range(2)]
+    for process in processes:
+        output, _ = process.communicate()
+        assert process.returncode == 0, output.decode()
+    assert_same_files(tmp_path / run.path.name, run.path)
