@@ -77,9 +77,13 @@ def draw():
             f'<text x="628" y="{345 + 28 * row}" font-size="20" text-anchor="middle" fill="{colour}">{term}</text>'
         )
 
-    title = "An image is cut into patches that become tokens; weights are rounded to −1, 0 or +1, so that a product with them needs only sums."
+    title = (
+        "An image is cut into patches that become tokens; weights are rounded to −1, 0 or +1, "
+        "so that a product with them needs only sums."
+    )
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 520" role="img" font-family="Helvetica, Arial, sans-serif">'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 520" role="img" '
+        'font-family="Helvetica, Arial, sans-serif">'
         f"<title>{title}</title>"
         '<rect width="720" height="520" rx="8" fill="#ffffff"/>' + "".join(parts) + "</svg>\n"
     )
