@@ -44,7 +44,7 @@ def arm(where, file, count):
         return seen == count and os.path.basename(path) == name
 
     def killing_replace(source, target):
-        due = counted(target) and where != "half"
+        due = where != "half" and counted(target)
         if due and where == "before":
             die()
         replace(source, target)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import random
 import subprocess
 import sys
@@ -192,39 +193,43 @@ def test_checkpoint_keeps_the_best(tmp_path):
 # === kill -9 ===
 
 
-def start(directory, *killing):
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, directory, *map(str, killing)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Start the script in a process of its own; the programs it compiles are kept for the next one."""
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+
+    def process(directory, *killing):
+        command = [sys.executable, SCRIPT, directory, *map(str, killing)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    return process
 
 
-def test_killed_at_the_worst_moments_a_run_ends_as_if_it_had_not_been(run, data, tmp_path):
-    for killing in (
-        ("half", "latest", 2),  # in the second epoch
-        ("before", "latest", 1),  # from here on: in the first epoch after resuming
-        ("half", "latest", 1),
-        ("after", "latest", 1),
-        ("after", "latest", 2),
-    ):
+@pytest.mark.parametrize(
+    "killings",
+    [
+        # Counted from the moment of resuming: the second epoch, then the first again, then the next but one.
+        [("half", "latest", 2), ("before", "latest", 1), ("after", "latest", 2)],
+        [("half", "best", 1), ("before", "best", 1), ("after", "best", 1)],
+    ],
+    ids=["latest", "best"],
+)
+def test_killed_at_the_worst_moments_a_run_ends_as_if_it_had_not_been(run, data, tmp_path, start, killings):
+    for killing in killings:
         process = start(tmp_path, *killing)
         output, _ = process.communicate()
         assert process.returncode == -9, (killing, output.decode())
     assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
 
 
-def test_killed_around_the_best_checkpoint(run, data, tmp_path):
-    for killing in (("half", "best", 1), ("before", "best", 1), ("after", "best", 1)):
-        process = start(tmp_path, *killing)
-        output, _ = process.communicate()
-        assert process.returncode == -9, (killing, output.decode())
-    assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
-
-
-def test_killed_at_random_moments(run, data, tmp_path):
-    dice = random.Random()
-    seed = dice.randrange(10**9)
-    dice.seed(seed)
-    for _ in range(3):
+def test_killed_at_random_moments(run, data, tmp_path, start):
+    seed = random.randrange(10**9)
+    dice = random.Random(seed)
+    for _ in range(2):
         process = start(tmp_path)
         folder = tmp_path / run.path.name
         while process.poll() is None and not list(folder.glob("*.h5")):
@@ -236,7 +241,7 @@ def test_killed_at_random_moments(run, data, tmp_path):
     assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
 
 
-def test_two_processes_share_one_run(run, tmp_path):
+def test_two_processes_share_one_run(run, tmp_path, start):
     processes = [start(tmp_path) for _ in range(2)]
     for process in processes:
         output, _ = process.communicate()

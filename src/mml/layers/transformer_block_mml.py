@@ -61,8 +61,8 @@ class TransformerBlockMML(keras.layers.Layer):
                 f"Received: num_heads={self.num_heads}, embedding_dim={self.embedding_dim}"
             )
         self.fully_mml = fully_mml
-        if not 0 <= rate <= 1:
-            raise ValueError(f"`rate` must be between 0 and 1. Received: rate={rate}")
+        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+            raise ValueError(f"`rate` must be a number between 0 and 1. Received: rate={rate!r}")
         self.rate = rate
         self.per_feature_gain = per_feature_gain
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.embedding_dim})
