@@ -16,8 +16,14 @@ def article(path):
 
 
 def words(markup):
-    """The text of a piece of HTML."""
-    return html.unescape(re.sub(r"<[^>]+>", "", markup))
+    """The text of a piece of HTML, with apostrophes as one types them."""
+    return html.unescape(re.sub(r"<[^>]+>", "", markup)).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    """Each chapter's path."""
+    return request.param
 
 
 @pytest.fixture

@@ -15,6 +15,18 @@ PARAMETERS = {"DEMO_SPLIT": 0.01, "EPOCHS": 5, "SEED": 42}
 DRAWS = re.compile(r"\bplt\.(show|subplots|figure|imshow|plot)\b|\bsns\.\w+plot\b|\bplots\.\w+\(")
 
 
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    """Each chapter's path."""
+    return request.param
+
+
+@pytest.fixture
+def notebook(chapter):
+    """Each chapter's notebook."""
+    return nbformat.read(chapter, as_version=4)
+
+
 def tags(cell):
     return cell.metadata.get("tags", [])
 
