@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
-import os
 import random
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import jax
 import keras
 import numpy as np
 import pandas as pd
@@ -20,6 +20,19 @@ from mml.models import VisionTransformerConfig
 from mml.training import Checkpoint, ShuffledBatches, TrainingConfig, compile_model, train
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_once(tmp_path_factory):
+    """All runs here have the same programs: what one process compiles, the others load."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    options = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.1}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in options.items():
+            patch.setenv(name.upper(), str(value))
+            jax.config.update(name, value)
+        yield
+    jax.config.update("jax_compilation_cache_dir", None)
 
 
 @pytest.fixture(scope="module")
@@ -193,20 +206,9 @@ def test_checkpoint_keeps_the_best(tmp_path):
 # === kill -9 ===
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Start the script in a process of its own; the programs it compiles are kept for the next one."""
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
-    }
-
-    def process(directory, *killing):
-        command = [sys.executable, SCRIPT, directory, *map(str, killing)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-    return process
+def start(directory, *killing):
+    command = [sys.executable, SCRIPT, directory, *map(str, killing)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def start(tmp_path_factory):
     ],
     ids=["latest", "best"],
 )
-def test_killed_at_the_worst_moments_a_run_ends_as_if_it_had_not_been(run, data, tmp_path, start, killings):
+def test_killed_at_the_worst_moments_a_run_ends_as_if_it_had_not_been(run, data, tmp_path, killings):
     for killing in killings:
         process = start(tmp_path, *killing)
         output, _ = process.communicate()
@@ -226,7 +228,7 @@ def test_killed_at_the_worst_moments_a_run_ends_as_if_it_had_not_been(run, data,
     assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
 
 
-def test_killed_at_random_moments(run, data, tmp_path, start):
+def test_killed_at_random_moments(run, data, tmp_path):
     seed = random.randrange(10**9)
     dice = random.Random(seed)
     for _ in range(2):
@@ -241,7 +243,7 @@ def test_killed_at_random_moments(run, data, tmp_path, start):
     assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
 
 
-def test_two_processes_share_one_run(run, tmp_path, start):
+def test_two_processes_share_one_run(run, tmp_path):
     processes = [start(tmp_path) for _ in range(2)]
     for process in processes:
         output, _ = process.communicate()

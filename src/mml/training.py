@@ -235,6 +235,7 @@ def train(data, config=TrainingConfig(), directory="runs", verbose="auto"):
                 initial_epoch=epochs_done,
                 validation_data=(data.x_train[n_train:], data.y_train[n_train:]),
                 validation_batch_size=VALIDATION_BATCH_SIZE,
+                shuffle=False,  # of the batches, by a generator whose state is not saved; they shuffle the images
                 verbose=verbose,
                 # `latest` comes last: once it is there, so is the rest of its epoch.
                 callbacks=[
