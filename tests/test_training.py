@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import random
 import subprocess
 import sys
@@ -20,19 +21,6 @@ from mml.models import VisionTransformerConfig
 from mml.training import Checkpoint, ShuffledBatches, TrainingConfig, compile_model, train
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(tmp_path_factory):
-    """All runs here have the same programs: what one process compiles, the others load."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    options = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.1}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in options.items():
-            patch.setenv(name.upper(), str(value))
-            jax.config.update(name, value)
-        yield
-    jax.config.update("jax_compilation_cache_dir", None)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +196,12 @@ def test_checkpoint_keeps_the_best(tmp_path):
 
 def start(directory, *killing):
     command = [sys.executable, SCRIPT, directory, *map(str, killing)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,  # the programs compiled here serve there
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 @pytest.mark.parametrize(
