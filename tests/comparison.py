@@ -1,7 +1,6 @@
 """How a Keras layer is compared with the oracle and with the peer."""
 
 import jax
-import keras
 import numpy as np
 import oracle
 
@@ -16,18 +15,25 @@ def draw_weights(layer, rng, dtype="float32"):
     ]
 
 
-def output_and_gradients(layer, x, upstream):
-    """The output, and the gradients of sum(output * upstream) for the input and each trainable weight."""
-    trainable = [weight.value for weight in layer.trainable_variables]
-    fixed = [weight.value for weight in layer.non_trainable_variables]
+def output_and_gradients(layer):
+    """A compiled function of (weights, x, upstream), on any weights in the order of `layer.get_weights()`.
+
+    It returns the output, and the gradients of sum(output * upstream) for the input and each weight.
+    """
+    trainable = [weight.trainable for weight in layer.weights]
+    assert all(trainable), "weights and trainable variables are the same list here"
+    others = [variable.value for variable in layer.non_trainable_variables]  # random states
 
     @jax.jit
-    def run(x, trainable):
-        output, pull_back = jax.vjp(lambda x, trainable: layer.stateless_call(trainable, fixed, x)[0], x, trainable)
-        return output, pull_back(upstream.astype(output.dtype))
+    def run(weights, x, upstream):
+        def forward(x, weights):
+            return layer.stateless_call(weights, others, x)[0]
 
-    output, (input_gradient, weight_gradients) = run(x, trainable)
-    return [np.asarray(array) for array in (output, input_gradient, *weight_gradients)]
+        output, pull_back = jax.vjp(forward, x, weights)
+        input_gradient, weight_gradients = pull_back(upstream)
+        return output, input_gradient, *weight_gradients
+
+    return lambda weights, x, upstream: [np.asarray(array) for array in run(weights, x, upstream.astype(x.dtype))]
 
 
 def assert_close(actual, expected, names, tolerance=TOLERANCE):
@@ -52,13 +58,13 @@ def assert_equals_oracle(layer, forward, input_shape, count=2):
     def draw(rng):
         return [rng.normal(size=input_shape).astype("float32"), *draw_weights(layer, rng)]
 
+    run = output_and_gradients(layer)
     for x, *weights in oracle.away_from_boundaries(draw, forward, count):
-        layer.set_weights(weights)
         arguments = [np.asarray(array, "float64") for array in (x, *weights)]
         expected = forward(*arguments).real
         upstream = np.random.default_rng(0).normal(size=expected.shape)
         assert_close(
-            output_and_gradients(layer, x, upstream),
+            run(weights, x, upstream),
             [expected, *oracle.gradients(forward, arguments, upstream)],
             names_of(layer),
         )

@@ -17,6 +17,14 @@ def compile_once(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For tests of many programs that do not ask how a program computes, only that it is the same one."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(autouse=True)
 def keras_state():
     """Each test starts from the same seed, names and policy, whatever ran before it."""

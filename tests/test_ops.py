@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from mml import ops
 
 # Compilation for a new shape may take longer than Hypothesis's default deadline.
-settings.register_profile("shapes", deadline=None, max_examples=50)
+settings.register_profile("shapes", deadline=None, max_examples=20)
 settings.load_profile("shapes")
 
 finite = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)

@@ -10,6 +10,8 @@ from comparison import assert_ternary
 import mml.layers
 from mml import layers
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 # Arguments that are not the defaults, and the shape of an input without batch.
 CASES = {
     "AttentionMML": ({"num_heads": 2, "out_dim": 8, "fully_mml": False}, (5, 6)),

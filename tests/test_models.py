@@ -1,0 +1,239 @@
+import dataclasses
+
+import jax
+import keras
+import numpy as np
+import pytest
+from comparison import assert_ternary
+
+from mml import layers
+from mml.models import VisionTransformerConfig, data_augmentation, vision_transformer
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SMALL = VisionTransformerConfig(
+    input_shape=(8, 8, 3),
+    num_classes=3,
+    image_size=12,
+    patch_size=6,
+    projection_dim=8,
+    transformer_layers=1,
+    num_heads=2,
+    head_units=(8,),
+)
+
+
+def images(count=6, config=SMALL):
+    return np.random.default_rng(0).integers(0, 256, size=(count, *config.input_shape), dtype="uint8")
+
+
+def compiled(model):
+    model.compile(
+        keras.optimizers.AdamW(1e-3, weight_decay=1e-4),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
+    )
+    return model
+
+
+def fit(model):
+    labels = np.array([0, 1, 2, 1, 0, 2])
+    return model.fit(images(), labels, batch_size=3, epochs=2, shuffle=False, verbose=0).history
+
+
+@pytest.fixture(scope="module")
+def default_model():
+    return vision_transformer()
+
+
+def test_the_default_configuration_is_the_seed_s():
+    assert dataclasses.asdict(VisionTransformerConfig()) == {
+        "input_shape": (32, 32, 3),
+        "num_classes": 10,
+        "image_size": 72,
+        "patch_size": 6,
+        "projection_dim": 64,
+        "transformer_layers": 8,
+        "num_heads": 4,
+        "dropout": 0.1,
+        "head_units": (1024, 256),
+        "head_dropout": 0.5,
+        "per_feature_gain": False,
+    }
+    assert VisionTransformerConfig().num_patches == 144
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        VisionTransformerConfig().patch_size = 4
+
+
+def test_the_parameter_table_is_the_seed_s_to_the_digit(default_model):
+    block = ("TransformerBlockMML", (None, 144, 64), 69_440)
+    assert [(type(layer).__name__, layer.output.shape, layer.count_params()) for layer in default_model.layers] == [
+        ("Sequential", (None, 72, 72, 3), 7),
+        ("Patches", (None, 144, 108), 0),
+        ("PatchEmbedding", (None, 144, 64), 31_744),
+        *[block] * 8,
+        ("LayerNormalization", (None, 144, 64), 128),
+        ("Flatten", (None, 9216), 0),
+        ("Dropout", (None, 9216), 0),
+        ("DenseMML", (None, 1024), 9_447_424),
+        ("DenseMML", (None, 256), 263_424),
+        ("Dense", (None, 10), 2_570),
+    ]
+    assert default_model.layers[0].name == "data_augmentation"
+    assert default_model.layers[0].trainable_weights == []
+    assert default_model.count_params() == 10_300_817
+    assert sum(int(np.prod(weight.shape)) for weight in default_model.trainable_weights) == 10_300_810
+
+
+def test_the_summary_shows_the_table(default_model, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")  # of the terminal; the table is cut to it
+    lines = []
+    default_model.summary(print_fn=lines.append)
+    summary = "\n".join(lines)
+    for number in ["31,744", "9,447,424", "263,424", "2,570"]:
+        assert summary.count(f" {number} ") == 1, number
+    assert summary.count(" 69,440 ") == 8
+    assert "Total params: 10,300,817 (39.29 MB)" in summary
+    assert "Trainable params: 10,300,810 (39.29 MB)" in summary
+    assert "Non-trainable params: 7 (28.00 B)" in summary
+
+
+def test_the_rates_and_activations_are_the_seed_s(default_model):
+    blocks = [layer for layer in default_model.layers if isinstance(layer, layers.TransformerBlockMML)]
+    assert {(b.embedding_dim, b.ffn_dim, b.num_heads, b.fully_mml, b.rate) for b in blocks} == {(64, 128, 4, True, 0.1)}
+    norm, _, dropout, first, second, last = default_model.layers[-6:]
+    assert norm.epsilon == 1e-6 and dropout.rate == 0.5
+    assert [layer.activation for layer in (first, second, last)] == [keras.activations.linear] * 3
+    rotation, zoom = default_model.layers[0].layers[-2:]
+    assert rotation.factor == (-0.02, 0.02) and zoom.height_factor == zoom.width_factor == 0.2
+
+
+def test_the_default_model_compiles_for_jit_without_a_warning(default_model):
+    # Keras warns, and falls back, when a layer says that it cannot be compiled; warnings are errors here.
+    default_model.compile("adamw", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile="auto")
+    assert default_model.jit_compile is True
+    default_model.compile("adamw", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True)
+    assert default_model.jit_compile is True
+
+
+def test_training_is_one_compiled_program(monkeypatch):
+    seen = []
+    call = layers.RandomZoom.call
+
+    def record(self, inputs, training=False):
+        seen.append(isinstance(inputs, jax.core.Tracer))
+        return call(self, inputs, training=training)
+
+    monkeypatch.setattr(layers.RandomZoom, "call", record)
+    model = compiled(vision_transformer(SMALL))
+    assert model.jit_compile is True
+    seen.clear()
+    fit(model)
+    # Op by op, the layer would be called with arrays, and in each of the four steps.
+    assert 0 < len(seen) < 4 and all(seen)
+
+
+def test_training_goes_on_after_loading_as_if_nothing_had_happened(tmp_path):
+    model = compiled(vision_transformer(SMALL, images()))
+    fit(model)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert loaded.jit_compile is True
+    model.save_weights(tmp_path / "m.weights.h5")
+    keras.utils.set_random_seed(2)
+    restored = compiled(vision_transformer(SMALL))
+    restored.optimizer.build(restored.trainable_variables)
+    restored.load_weights(tmp_path / "m.weights.h5")
+
+    expected = fit(model)
+    for other in (loaded, restored):
+        assert fit(other) == expected
+        for a, e in zip(other.variables, model.variables, strict=True):
+            np.testing.assert_array_equal(a, e)
+        assert_ternary(other)
+
+
+def test_the_same_seed_gives_the_same_history():
+    histories = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        histories.append(fit(compiled(vision_transformer(SMALL))))
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_called_directly_the_model_is_in_inference():
+    x = images()
+    model = vision_transformer(SMALL, x)
+    output = np.asarray(model(x))
+    np.testing.assert_array_equal(model(x), output)
+    np.testing.assert_array_equal(model(x, training=False), output)
+    predicted = model.predict(x, verbose=0)
+    # A value at a rounding boundary may fall to either side in the compiled program: a step is 1/127.
+    np.testing.assert_allclose(predicted, output, atol=0.05 * np.max(np.abs(output)))
+    first, second = np.asarray(model(x, training=True)), np.asarray(model(x, training=True))
+    assert np.any(first != output) and np.any(first != second)
+
+
+def test_augmentation_varies_images_in_training_only():
+    config, x = VisionTransformerConfig(), images(4, VisionTransformerConfig())
+    augmentation = data_augmentation(config, x)
+    plain = np.asarray(augmentation(x))
+    assert plain.shape == (4, 72, 72, 3)
+    np.testing.assert_array_equal(augmentation(x), plain)
+    varied = np.asarray(augmentation(x, training=True))
+    assert varied.shape == plain.shape and np.any(varied != plain)
+    normalized = np.asarray(augmentation.layers[0](x))
+    np.testing.assert_allclose(normalized.mean((0, 1, 2)), np.zeros(3), atol=1e-5)
+    np.testing.assert_allclose(normalized.std((0, 1, 2)), np.ones(3), rtol=1e-4)
+    np.testing.assert_allclose(
+        normalized, (x - x.mean((0, 1, 2))) / x.std((0, 1, 2)), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_normalisation_comes_with_the_weights(tmp_path):
+    model = vision_transformer(SMALL, images())
+    model.save_weights(tmp_path / "m.weights.h5")
+    other = vision_transformer(SMALL)
+    other.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(other(images()), model(images()))
+
+
+def test_a_gain_for_each_feature():
+    model = vision_transformer(dataclasses.replace(SMALL, per_feature_gain=True))
+    gains = [weight.shape for weight in model.weights if weight.name == "gain"]
+    assert gains and all(len(shape) == 1 for shape in gains)
+    assert model(images()).shape == (6, 3)
+
+
+def test_rectangular_grey_images():
+    config = dataclasses.replace(SMALL, input_shape=(5, 9, 1))
+    assert vision_transformer(config)(images(config=config)).shape == (6, 3)
+
+
+@pytest.mark.parametrize(
+    "name", ["num_classes", "image_size", "patch_size", "projection_dim", "transformer_layers", "num_heads"]
+)
+@pytest.mark.parametrize("value", [0, -1, 2.5, "4", None])
+def test_sizes_must_be_positive_integers(name, value):
+    with pytest.raises(ValueError, match=rf"{name}.*{value}"):
+        VisionTransformerConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("input_shape", (32, 32)),
+        ("input_shape", (32, 0, 3)),
+        ("input_shape", 32),
+        ("head_units", (8, 0)),
+        ("head_units", 8),
+        ("dropout", 1.5),
+        ("dropout", "half"),
+        ("head_dropout", -0.1),
+        ("patch_size", 7),
+        ("num_heads", 3),
+    ],
+)
+def test_what_makes_no_model_is_refused(name, value):
+    with pytest.raises(ValueError, match=name):
+        VisionTransformerConfig(**{name: value})
