@@ -7,7 +7,7 @@ import keras
 from mml.layers import DenseMML, Dropout, PatchEmbedding, Patches, RandomFlip, RandomRotation, RandomZoom
 from mml.layers import TransformerBlockMML
 from mml.ops import patch_grid
-from mml.validation import positive_integer
+from mml.validation import dropout_rate, positive_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,17 @@ class VisionTransformerConfig:
     def __post_init__(self):
         for name in ("num_classes", "image_size", "patch_size", "projection_dim", "transformer_layers", "num_heads"):
             positive_integer(name, getattr(self, name))
+        for name in ("input_shape", "head_units"):
+            if not isinstance(getattr(self, name), (tuple, list)):
+                raise ValueError(f"`{name}` must be a tuple of integers. Received: {name}={getattr(self, name)!r}")
+            for size in getattr(self, name):
+                positive_integer(name, size)
+        if len(self.input_shape) != 3:
+            raise ValueError(
+                f"`input_shape` must be (height, width, channels). Received: input_shape={self.input_shape!r}"
+            )
+        dropout_rate("dropout", self.dropout)
+        dropout_rate("head_dropout", self.head_dropout)
         patch_grid(self.image_size, self.image_size, self.patch_size)
         if self.projection_dim % self.num_heads:
             raise ValueError(

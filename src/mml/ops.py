@@ -3,13 +3,51 @@
 Everything here takes and returns tensors of the active Keras backend and can be differentiated.
 """
 
+import math
+
 import keras
 from keras import ops
 
 from mml.validation import positive_integer
 
 _SMALLEST, _LARGEST = 1e-5, 1e9  # a scale is clipped to this range, so that zeros divide safely
+_SMALLEST_NORM = 1e-7
 _INT8_MAX = 127
+
+
+def rms_normalize(x):
+    """Divide each vector along the last axis by its root mean square: `x / ||x|| * sqrt(features)`.
+
+    A vector shorter than 1e-7 is divided by 1e-7 instead of its length, so that zeros stay zeros, with a
+    finite gradient.
+
+    Args:
+        x: Float tensor `[..., features]`.
+
+    Returns:
+        Float tensor of the same shape and dtype.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import rms_normalize
+    >>> print(np.asarray(rms_normalize(np.array([[3.0, 4.0], [0.0, 0.0]], "float32"))).round(3))
+    [[0.849 1.131]
+     [0.    0.   ]]
+
+    Reference:
+        Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, arXiv:1910.07467, equation 4.
+    """
+    wide = _wide(x)
+    # The bound stands inside the root, where the gradient of zeros would be infinite.
+    squares = ops.maximum(ops.sum(ops.square(wide), axis=-1, keepdims=True), _SMALLEST_NORM**2)
+    return ops.cast(wide * (x.shape[-1] ** 0.5 * ops.rsqrt(squares)), x.dtype)
+
+
+def _wide(x):
+    # Sums of squares or of a whole matrix leave the range of float16.
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return x if dtype == "float64" else ops.cast(x, "float32")
 
 
 def absmean_ternarize(w):
@@ -37,7 +75,9 @@ def absmean_ternarize(w):
     Reference:
         Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2, equations 1 to 3.
     """
-    scale = ops.clip(ops.mean(ops.abs(w)), _SMALLEST, _LARGEST)
+    # Not `ops.mean`, which brings float64 down to float32.
+    mean = ops.sum(ops.abs(_wide(w))) / math.prod(w.shape)
+    scale = ops.cast(ops.clip(mean, _SMALLEST, _LARGEST), w.dtype)
     return ops.stop_gradient(ops.clip(ops.round(w * (1 / scale)), -1, 1)), scale
 
 

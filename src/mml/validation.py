@@ -1,5 +1,6 @@
 """Checks of arguments, so that a wrong one is named before any work is lost."""
 
+import numbers
 import operator
 
 
@@ -32,3 +33,27 @@ def positive_integer(name, value):
     if integer < 1 or isinstance(value, bool):
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
     return integer
+
+
+def dropout_rate(name, value):
+    """Return `value` if it is a share that can be dropped, or say which argument is wrong.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it.
+
+    Returns:
+        `value`.
+
+    Raises:
+        ValueError: If `value` is not a number from 0 to 1.
+
+    Example:
+
+    >>> from mml.validation import dropout_rate
+    >>> dropout_rate("rate", 0.1)
+    0.1
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}")
+    return value

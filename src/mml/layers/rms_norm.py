@@ -1,7 +1,7 @@
 import keras
-from keras import constraints, initializers, ops, regularizers
+from keras import constraints, initializers, regularizers
 
-_SMALLEST_NORM = 1e-7
+from mml.ops import rms_normalize
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -96,11 +96,7 @@ class RMSNorm(keras.layers.Layer):
                 )
 
     def call(self, inputs):
-        # Squares leave the range of float16, so that their sum is taken in float32 at least. The bound inside the
-        # root keeps the gradient of a zero vector finite.
-        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
-        squares = ops.maximum(ops.sum(ops.square(x), axis=-1, keepdims=True), _SMALLEST_NORM**2)
-        x = ops.cast(x * (inputs.shape[-1] ** 0.5 * ops.rsqrt(squares)), inputs.dtype)
+        x = rms_normalize(inputs)
         if self.gain is not None:
             x = x * self.gain
         if self.bias is not None:

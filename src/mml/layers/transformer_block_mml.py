@@ -4,7 +4,7 @@ from mml.layers.attention_mml import AttentionMML
 from mml.layers.glu_variants import SwiGLUMML
 from mml.layers.random_layers import Dropout
 from mml.layers.rms_norm import RMSNorm
-from mml.validation import positive_integer
+from mml.validation import dropout_rate, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -61,9 +61,7 @@ class TransformerBlockMML(keras.layers.Layer):
                 f"Received: num_heads={self.num_heads}, embedding_dim={self.embedding_dim}"
             )
         self.fully_mml = fully_mml
-        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise ValueError(f"`rate` must be a number between 0 and 1. Received: rate={rate!r}")
-        self.rate = rate
+        self.rate = dropout_rate("rate", rate)
         self.per_feature_gain = per_feature_gain
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.embedding_dim})
 
