@@ -97,15 +97,14 @@ def test_config_round_trip(name):
 
 
 @every_layer
-@pytest.mark.parametrize("batch", [None, 6])
-def test_shapes_are_known_before_the_data(name, batch):
+def test_shapes_are_known_before_the_data(name):
     layer = make(name)
-    symbolic = layer(keras.Input(batch_shape=(batch, *CASES[name][1])))
-    assert symbolic.shape[0] == batch
-    assert tuple(layer.compute_output_shape((batch, *CASES[name][1]))) == symbolic.shape
     output = layer(draw(name))
-    assert output.shape == (6, *symbolic.shape[1:])
-    assert keras.backend.standardize_dtype(output.dtype) == symbolic.dtype == "float32"
+    for batch in (None, 6):
+        symbolic = layer(keras.Input(batch_shape=(batch, *CASES[name][1])))
+        assert symbolic.shape == (batch, *output.shape[1:])
+        assert tuple(layer.compute_output_shape((batch, *CASES[name][1]))) == symbolic.shape
+        assert keras.backend.standardize_dtype(output.dtype) == symbolic.dtype == "float32"
 
 
 @every_layer
