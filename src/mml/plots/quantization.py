@@ -69,7 +69,7 @@ def matrices(named):
     figure, axes = plt.subplots(
         1,
         len(named),
-        figsize=(0.75 * sum(columns) + 0.4 * len(named), 0.6 * rows + 0.6),
+        figsize=(0.62 * sum(columns) + 0.25 * len(named), 0.5 * rows + 0.5),
         width_ratios=columns,
         squeeze=False,
         layout="constrained",
