@@ -38,6 +38,7 @@ def rms_normalize(x):
     Reference:
         Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, arXiv:1910.07467, equation 4.
     """
+    x = ops.convert_to_tensor(x)
     wide = _wide(x)
     # The bound stands inside the root, where the gradient of zeros would be infinite.
     squares = ops.maximum(ops.sum(ops.square(wide), axis=-1, keepdims=True), _SMALLEST_NORM**2)
@@ -75,6 +76,7 @@ def absmean_ternarize(w):
     Reference:
         Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2, equations 1 to 3.
     """
+    w = ops.convert_to_tensor(w)
     # Not `ops.mean`, which brings float64 down to float32.
     mean = ops.sum(ops.abs(_wide(w))) / math.prod(w.shape)
     scale = ops.cast(ops.clip(mean, _SMALLEST, _LARGEST), w.dtype)
@@ -106,7 +108,7 @@ def absmax_quantize(x):
         Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2; Zhu et al., "Scalable
         MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.2, algorithm 1.
     """
-    x = ops.stop_gradient(x)
+    x = ops.stop_gradient(ops.convert_to_tensor(x))
     largest = ops.clip(ops.max(ops.abs(x), axis=-1, keepdims=True), _SMALLEST, _LARGEST)
     return ops.clip(ops.round(x * (_INT8_MAX / largest)), -_INT8_MAX - 1, _INT8_MAX), largest / _INT8_MAX
 
