@@ -19,7 +19,6 @@ import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-
 from parameters import parse
 
 DATA_SOURCE = "<!-- data-source -->"  # in a Markdown page: the sentence that the first chapter prints about its data

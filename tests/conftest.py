@@ -6,6 +6,7 @@ os.environ["KERAS_BACKEND"] = "jax"
 
 import jax  # noqa: E402
 import keras  # noqa: E402
+import matplotlib.pyplot as plt  # noqa: E402
 import pytest  # noqa: E402
 
 
@@ -32,3 +33,13 @@ def keras_state():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def figures_are_drawn():
+    """Each figure that a test leaves can be drawn, without a warning."""
+    plt.close("all")
+    yield
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+    plt.close("all")

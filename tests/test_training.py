@@ -17,7 +17,6 @@ import pytest
 from killed_run import CONFIG, tiny_data
 
 from mml.data import ImageDataset
-from mml.models import VisionTransformerConfig
 from mml.training import Checkpoint, ShuffledBatches, TrainingConfig, compile_model, train
 
 SCRIPT = Path(__file__).with_name("killed_run.py")

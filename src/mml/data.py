@@ -121,7 +121,9 @@ def _take(split, arrays, class_names, name):
 def _npz(path):
     """Read the four arrays from a file that may be broken or hostile."""
     if not path.is_file():
-        raise FileNotFoundError(f"CIFAR10_NPZ names no file: {path}. Correct it, or unset it to let Keras get CIFAR-10.")
+        raise FileNotFoundError(
+            f"CIFAR10_NPZ names no file: {path}. Correct it, or unset it to let Keras get CIFAR-10."
+        )
     most = {"x_train": CIFAR10_TRAIN, "y_train": CIFAR10_TRAIN, "x_test": CIFAR10_TEST, "y_test": CIFAR10_TEST}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -196,8 +198,9 @@ def _download(archive):
         # Keras raises a plain Exception for a failed download, ValueError for a wrong checksum.
         except Exception as error:
             raise ConnectionError(
-                f"CIFAR-10 could not be had from {url}: {error}. Try again with a network; or set CIFAR10_URL to another "
-                "address of the same archive, or CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, y_test."
+                f"CIFAR-10 could not be had from {url}: {error}. Try again with a network; or set CIFAR10_URL to "
+                "another address of the same archive, or CIFAR10_NPZ to a file of the arrays x_train, y_train, "
+                "x_test, y_test."
             ) from error
         os.replace(path, archive)
 

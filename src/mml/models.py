@@ -4,8 +4,16 @@ import dataclasses
 
 import keras
 
-from mml.layers import DenseMML, Dropout, PatchEmbedding, Patches, RandomFlip, RandomRotation, RandomZoom
-from mml.layers import TransformerBlockMML
+from mml.layers import (
+    DenseMML,
+    Dropout,
+    PatchEmbedding,
+    Patches,
+    RandomFlip,
+    RandomRotation,
+    RandomZoom,
+    TransformerBlockMML,
+)
 from mml.ops import patch_grid
 from mml.validation import dropout_rate, positive_integer
 

@@ -1,17 +1,9 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from mml import plots
 
-
-@pytest.fixture(autouse=True)
-def figures_are_drawn():
-    """Each figure can be drawn, without a warning."""
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
 
 
 def curves(ax):

@@ -6,12 +6,7 @@ from matplotlib.colors import to_rgb
 
 from mml.plots import channel_histograms, class_counts, image_rows, split_areas
 
-
-@pytest.fixture(autouse=True)
-def no_figures():
-    plt.close("all")
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
 
 
 @pytest.fixture

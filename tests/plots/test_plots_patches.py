@@ -6,12 +6,7 @@ from keras import ops
 
 from mml.plots import image_with_grid, numbered_pixels, patch_maps, patch_sizes, patches_apart, there_and_back
 
-
-@pytest.fixture(autouse=True)
-def no_figures():
-    plt.close("all")
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
 
 
 @pytest.fixture

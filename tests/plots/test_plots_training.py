@@ -1,17 +1,12 @@
 """Pictures of the chapter on training: they show the numbers they are given."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from mml import plots
 
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
 
 
 def test_step_times_draws_each_way_on_a_logarithmic_axis():

@@ -1,4 +1,3 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
@@ -6,14 +5,7 @@ from matplotlib.colors import to_rgba
 from mml import plots
 from mml.plots.quantization import MINUS, PLUS, ZERO
 
-
-@pytest.fixture(autouse=True)
-def figures_are_drawn():
-    """Each figure can be drawn, without a warning."""
-    yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_are_drawn")
 
 
 def cell_texts(ax):
