@@ -48,13 +48,13 @@ def scores_with_errors(scores, chance):
     >>> scores = pd.DataFrame({"score": [0.3], "standard error": [0.05]}, index=["accuracy"])
     >>> figure = scores_with_errors(scores, chance=[0.1])
     """
-    figure, axes = plt.subplots(figsize=(7, 2.3), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
     rows = np.arange(len(scores))
     axes.errorbar(scores["score"], rows, xerr=2 * scores["standard error"], fmt="o", markersize=9, capsize=5)
     axes.plot(chance, rows, "|", color="0.3", markersize=22, markeredgewidth=2, label="guessing")
     axes.set(yticks=rows, yticklabels=scores.index, xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="test score")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # no place inside is always free
     return figure
 
 
