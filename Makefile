@@ -4,14 +4,18 @@ DEMO_SPLIT ?= 0.01
 # Without EPOCHS each chapter keeps its own number.
 PARAMETERS = 'DEMO_SPLIT=$(DEMO_SPLIT)' $(if $(EPOCHS),'EPOCHS=$(EPOCHS)')
 
+# What JAX compiles once serves every chapter and test that computes the same.
+export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
+
 .PHONY: book test clean python parameters
 
 book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
 
 test: .venv/peer
-	.venv/bin/python -m pytest
-	.venv/bin/python -m pytest --nbmake book
+	.venv/bin/python -m pytest -n 2
+	.venv/bin/python -m pytest -n 2 --nbmake book
 
 # Removes what the other commands made.
 clean:

@@ -12,8 +12,9 @@ import pytest  # noqa: E402
 
 @pytest.fixture(autouse=True, scope="session")
 def compile_once(tmp_path_factory):
-    """Equal programs are compiled once in a session: most of the time of the tests is compilation."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
+    """Equal programs are compiled once: most of the time of the tests is compilation."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -224,9 +224,11 @@ def test_killed_at_random_moments(run, data, tmp_path):
     seed = random.randrange(10**9)
     dice = random.Random(seed)
     for _ in range(2):
+        begun = time.time()
         process = start(tmp_path)
-        folder = tmp_path / run.path.name
-        while process.poll() is None and not list(folder.glob("*.h5")):
+        while process.poll() is None and not any(
+            path.stat().st_mtime > begun for path in (tmp_path / run.path.name).glob("[bl]*.h5")
+        ):
             time.sleep(0.01)
         time.sleep(dice.uniform(0, 1))
         process.kill()
