@@ -202,12 +202,12 @@ def test_a_gain_for_each_feature():
     model = vision_transformer(dataclasses.replace(SMALL, per_feature_gain=True))
     gains = [weight.shape for weight in model.weights if weight.name == "gain"]
     assert gains and all(len(shape) == 1 for shape in gains)
-    assert model(images()).shape == (6, 3)
+    assert model.predict(images(), verbose=0).shape == (6, 3)
 
 
 def test_rectangular_grey_images():
     config = dataclasses.replace(SMALL, input_shape=(5, 9, 1))
-    assert vision_transformer(config)(images(config=config)).shape == (6, 3)
+    assert vision_transformer(config).predict(images(config=config), verbose=0).shape == (6, 3)
 
 
 @pytest.mark.parametrize(
