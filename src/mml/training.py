@@ -158,8 +158,8 @@ def compile_model(model, config=TrainingConfig()):
     >>> from mml.training import compile_model
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10)])
     >>> compile_model(model)
-    >>> model.optimizer.name
-    'adamw'
+    >>> type(model.optimizer).__name__
+    'AdamW'
     """
     model.compile(
         optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
