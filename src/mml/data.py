@@ -82,7 +82,7 @@ def load_cifar10(split=0.01, source="auto"):
     if source == "digits":
         arrays, class_names, name = _digits(), tuple("0123456789"), "scikit-learn's handwritten digits, enlarged"
     elif npz:
-        arrays, class_names, name = _npz(Path(npz)), CIFAR10_CLASSES, f"CIFAR-10, from {Path(npz).name}"
+        arrays, class_names, name = _npz(Path(npz)), CIFAR10_CLASSES, f"CIFAR-10, from the file {Path(npz).name}"
     else:
         try:
             arrays, class_names, name = _keras(), CIFAR10_CLASSES, "CIFAR-10, from Keras"

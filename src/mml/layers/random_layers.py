@@ -17,7 +17,8 @@ class _RandomLayer:
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.supports_jit = True
+        if keras.backend.backend() == "jax":
+            self.supports_jit = True
 
     def call(self, inputs, training=False):
         return super().call(inputs, training=training)
