@@ -54,6 +54,11 @@ def test_weights_are_those_of_the_mixer_its_norm_the_network_and_its_norm():
         ("gain", (144, 64)),
     ]
     assert layer.count_params() == 69_440
+
+
+def test_every_kernel_is_ternary_forward():
+    layer = TransformerBlockMML(8, 12, 2)
+    layer.build((None, 5, 8))
     assert_ternary(layer)
 
 
