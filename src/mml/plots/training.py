@@ -47,7 +47,7 @@ def best_epoch(history):
     axes.axvline(best["epoch"] + 1, linestyle="--", color="0.5", zorder=0)
     axes.plot(best["epoch"] + 1, best["val_acc"], "o", markersize=14, color="C1", zorder=3)
     axes.annotate(
-        "kept", (best["epoch"] + 1, best["val_acc"]), xytext=(12, -4), textcoords="offset points", color="C1"
+        "kept", (best["epoch"] + 1, best["val_acc"]), xytext=(10, -24), textcoords="offset points", color="C1"
     )
     axes.set(xlabel="epoch", ylabel="validation accuracy")
     axes.margins(x=0.12)
