@@ -52,9 +52,19 @@ def book(tmp_path):
     return tmp_path
 
 
+# A process started in the background of a shell, as these tests may be, ignores Ctrl-C, and its children inherit that.
+HEED_CTRL_C = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def start(book, *arguments):
     return subprocess.Popen(
-        [sys.executable, str(book / "book" / "build.py"), *arguments],
+        [sys.executable, "-c", HEED_CTRL_C, str(book / "book" / "build.py"), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
