@@ -52,7 +52,7 @@ def scores_with_errors(scores, chance):
     rows = np.arange(len(scores))
     axes.errorbar(scores["score"], rows, xerr=2 * scores["standard error"], fmt="o", markersize=9, capsize=5)
     axes.plot(chance, rows, "|", color="0.3", markersize=22, markeredgewidth=2, label="guessing")
-    axes.set(yticks=rows, yticklabels=scores.index, xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5), xlabel="test score")
+    axes.set(yticks=rows, yticklabels=scores.index, xlim=(0, 1.04), ylim=(len(rows) - 0.5, -0.5), xlabel="test score")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # no place inside is always free
     return figure
