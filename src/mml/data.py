@@ -90,7 +90,7 @@ def load_cifar10(split=0.01, source="auto"):
             if source == "cifar10":
                 raise
             warnings.warn(
-                f"Using scikit-learn's handwritten digits in the place of CIFAR-10. {error}", stacklevel=2
+                f"Using scikit-learn's handwritten digits in the place of CIFAR-10.\n{error}", stacklevel=2
             )
             return load_cifar10(split, source="digits")
     return _take(split, arrays, class_names, name)
@@ -198,9 +198,9 @@ def _download(archive):
         # Keras raises a plain Exception for a failed download, ValueError for a wrong checksum.
         except Exception as error:
             raise ConnectionError(
-                f"CIFAR-10 could not be had from {url}: {error}. Try again with a network; or set CIFAR10_URL to "
-                "another address of the same archive, or CIFAR10_NPZ to a file of the arrays x_train, y_train, "
-                "x_test, y_test."
+                f"CIFAR-10 could not be had from {url}:\n{error}.\n"
+                "Try again with a network; or set CIFAR10_URL to another address of the same archive,\n"
+                "or CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, y_test."
             ) from error
         os.replace(path, archive)
 
