@@ -163,11 +163,13 @@ def test_complete_run_is_loaded(run, data, monkeypatch):
 
 
 def test_other_data_are_another_run(run, data):
-    from mml.training import _name
+    from mml.training import _description, _name
 
     pixels = data.x_train.copy()
     pixels[0, 0, 0, 0] ^= 1
-    assert _name(dataclasses.replace(data, x_train=pixels), CONFIG) != run.path.name
+    other = dataclasses.replace(data, x_train=pixels)
+    assert _name(CONFIG, _description(data, CONFIG)) == run.path.name
+    assert _name(CONFIG, _description(other, CONFIG)) != run.path.name
 
 
 def test_damaged_file_is_named(run, data, tmp_path):

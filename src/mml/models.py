@@ -15,7 +15,7 @@ from mml.layers import (
     TransformerBlockMML,
 )
 from mml.ops import patch_grid
-from mml.validation import dropout_rate, positive_integer
+from mml.validation import divides, dropout_rate, positive_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +73,7 @@ class VisionTransformerConfig:
         dropout_rate("dropout", self.dropout)
         dropout_rate("head_dropout", self.head_dropout)
         patch_grid(self.image_size, self.image_size, self.patch_size)
-        if self.projection_dim % self.num_heads:
-            raise ValueError(
-                "`num_heads` must divide `projection_dim`. "
-                f"Received: num_heads={self.num_heads}, projection_dim={self.projection_dim}"
-            )
+        divides("num_heads", self.num_heads, "projection_dim", self.projection_dim)
 
     @property
     def num_patches(self):

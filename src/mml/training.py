@@ -217,10 +217,11 @@ def train(data, config=TrainingConfig(), directory="runs", verbose="auto"):
     ['epoch', 'acc', 'loss', 'top_5_acc', 'val_acc', 'val_loss', 'val_top_5_acc']
     """
     n_train = _check(data, config)
-    path = Path(directory) / _name(data, config)
+    description = _description(data, config)
+    path = Path(directory) / _name(config, description)
     path.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path / "lock"):
-        _write(path / "config.json", json.dumps(_description(data, config), indent=2) + "\n")
+        _write(path / "config.json", json.dumps(description, indent=2) + "\n")
         keras.utils.set_random_seed(config.seed)
         # The seed's order: normalise by all training images, then keep the last of them for validation.
         model = vision_transformer(config.model, images=data.x_train)
@@ -274,13 +275,14 @@ def _check(data, config):
 
 
 def _description(data, config):
-    images = hashlib.sha256(data.x_train.tobytes() + data.y_train.tobytes()).hexdigest()
-    return {**dataclasses.asdict(config), "data": data.source, "data_sha256": images}
+    digest = hashlib.sha256(data.x_train.tobytes())
+    digest.update(data.y_train.tobytes())
+    return {**dataclasses.asdict(config), "data": data.source, "data_sha256": digest.hexdigest()}
 
 
-def _name(data, config):
+def _name(config, description):
     model = config.model
-    digest = hashlib.sha256(json.dumps(_description(data, config), sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
     return (
         f"vit-i{model.image_size}-p{model.patch_size}-d{model.projection_dim}-l{model.transformer_layers}"
         f"-e{config.epochs}-b{config.batch_size}-s{config.seed}-{digest[:8]}"

@@ -35,6 +35,30 @@ def positive_integer(name, value):
     return integer
 
 
+def divides(name, value, whole_name, whole):
+    """Check that one size divides another, or say which arguments do not fit.
+
+    Args:
+        name: Name of the argument that has to divide.
+        value: What was passed for it, a positive integer.
+        whole_name: Name of the argument that has to be divided.
+        whole: What was passed for that, a positive integer.
+
+    Raises:
+        ValueError: If `value` does not divide `whole`.
+
+    Example:
+
+    >>> from mml.validation import divides
+    >>> divides("num_heads", 4, "units", 64)
+    >>> divides("num_heads", 3, "units", 64)
+    Traceback (most recent call last):
+    ValueError: `num_heads` must divide `units`. Received: num_heads=3, units=64
+    """
+    if whole % value:
+        raise ValueError(f"`{name}` must divide `{whole_name}`. Received: {name}={value}, {whole_name}={whole}")
+
+
 def dropout_rate(name, value):
     """Return `value` if it is a share that can be dropped, or say which argument is wrong.
 

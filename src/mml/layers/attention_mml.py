@@ -1,7 +1,7 @@
 import keras
 
 from mml.layers.gru_mml import GRUMML
-from mml.validation import positive_integer
+from mml.validation import divides, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -41,10 +41,7 @@ class AttentionMML(keras.layers.Layer):
         # === Config ===
         self.num_heads = positive_integer("num_heads", num_heads)
         self.out_dim = positive_integer("out_dim", out_dim)
-        if self.out_dim % self.num_heads:
-            raise ValueError(
-                f"`num_heads` must divide `out_dim`. Received: num_heads={self.num_heads}, out_dim={self.out_dim}"
-            )
+        divides("num_heads", self.num_heads, "out_dim", self.out_dim)
         self.fully_mml = fully_mml
         self.input_spec = keras.layers.InputSpec(ndim=3)
 

@@ -3,7 +3,7 @@ from keras import activations, constraints, initializers, ops, regularizers
 
 from mml.layers.dense_mml import DenseMML
 from mml.ops import linear_recurrence
-from mml.validation import positive_integer
+from mml.validation import divides, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -72,10 +72,7 @@ class GRUMML(keras.layers.Layer):
         self.units = positive_integer("units", units)
         self.fully_mml = fully_mml
         self.num_heads = positive_integer("num_heads", num_heads)
-        if self.units % self.num_heads:
-            raise ValueError(
-                f"`num_heads` must divide `units`. Received: num_heads={self.num_heads}, units={self.units}"
-            )
+        divides("num_heads", self.num_heads, "units", self.units)
         self.activation = activations.get(activation)
         self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = use_bias

@@ -4,7 +4,7 @@ from mml.layers.attention_mml import AttentionMML
 from mml.layers.glu_variants import SwiGLUMML
 from mml.layers.random_layers import Dropout
 from mml.layers.rms_norm import RMSNorm
-from mml.validation import dropout_rate, positive_integer
+from mml.validation import divides, dropout_rate, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -55,11 +55,7 @@ class TransformerBlockMML(keras.layers.Layer):
         self.embedding_dim = positive_integer("embedding_dim", embedding_dim)
         self.ffn_dim = positive_integer("ffn_dim", ffn_dim)
         self.num_heads = positive_integer("num_heads", num_heads)
-        if self.embedding_dim % self.num_heads:
-            raise ValueError(
-                "`num_heads` must divide `embedding_dim`. "
-                f"Received: num_heads={self.num_heads}, embedding_dim={self.embedding_dim}"
-            )
+        divides("num_heads", self.num_heads, "embedding_dim", self.embedding_dim)
         self.fully_mml = fully_mml
         self.rate = dropout_rate("rate", rate)
         self.per_feature_gain = per_feature_gain
