@@ -38,11 +38,32 @@ def rms_normalize(x):
     Reference:
         Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, arXiv:1910.07467, equation 4.
     """
-    x = ops.convert_to_tensor(x)
-    wide = _wide(x)
+    return _rms_normalize(ops.convert_to_tensor(x))
+
+
+@ops.custom_gradient
+def _rms_normalize(x):
+    normalized = ops.cast(_wide(x) * _inverse_rms(x), x.dtype)
+
+    def gradient(*arguments, upstream=None):
+        return _rms_gradient(x, normalized, arguments[0] if upstream is None else upstream)
+
+    return normalized, gradient
+
+
+def _rms_gradient(x, normalized, upstream):
+    """Leave out what would only lengthen `x`, which the norm takes back."""
+    inverse_rms = _inverse_rms(x)
+    along = ops.sum(_wide(upstream * normalized), axis=-1, keepdims=True) / x.shape[-1]
+    # Below the smallest norm the divisor is a constant.
+    along = ops.where(inverse_rms < x.shape[-1] ** 0.5 / _SMALLEST_NORM, along, 0)
+    return ops.cast(inverse_rms * (_wide(upstream) - _wide(normalized) * along), x.dtype)
+
+
+def _inverse_rms(x):
     # The bound stands inside the root, where the gradient of zeros would be infinite.
-    squares = ops.maximum(ops.sum(ops.square(wide), axis=-1, keepdims=True), _SMALLEST_NORM**2)
-    return ops.cast(wide * (x.shape[-1] ** 0.5 * ops.rsqrt(squares)), x.dtype)
+    squares = ops.maximum(ops.sum(ops.square(_wide(x)), axis=-1, keepdims=True), _SMALLEST_NORM**2)
+    return x.shape[-1] ** 0.5 * ops.rsqrt(squares)  # [..., 1]
 
 
 def _wide(x):
@@ -142,6 +163,76 @@ def straight_through(x, quantized):
     return ops.stop_gradient(quantized) + (x - ops.stop_gradient(x))
 
 
+def bit_linear(x, gain, kernel):
+    """Multiply normalised, 8-bit vectors by a ternary matrix (BitLinear).
+
+    The value is that of
+
+        n = rms_normalize(x) * gain
+        n_quantized, n_scale = absmax_quantize(n)
+        w_ternary, w_scale = absmean_ternarize(kernel)
+        y = (n_quantized @ w_ternary) * n_scale * w_scale
+
+    and the gradient is that of `straight_through` for `n` and `kernel`. It is written out, since automatic
+    differentiation goes over the tensors more often, and memory is what a training step waits for.
+
+    Args:
+        x: Float tensor `[batch, ..., features]`.
+        gain: Float tensor `[features]`, or `[..., features]` with one value for each position and feature.
+        kernel: Float tensor `[features, units]`.
+
+    Returns:
+        Float tensor `[batch, ..., units]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import bit_linear
+    >>> x, gain = np.array([[3.0, -4.0]], "float32"), np.ones(2, "float32")
+    >>> kernel = np.array([[0.9], [-0.7]], "float32")
+    >>> print(np.asarray(bit_linear(x, gain, kernel)).round(3))
+    [[1.577]]
+
+    Reference:
+        Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2; Zhu et al., "Scalable
+        MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.2, algorithm 1.
+    """
+    return _bit_linear(*(ops.convert_to_tensor(tensor) for tensor in (x, gain, kernel)))
+
+
+@ops.custom_gradient
+def _bit_linear(x, gain, kernel):
+    features, units = kernel.shape
+    normalized = rms_normalize(x)  # [..., features]
+    n_quantized, n_scale = absmax_quantize(normalized * gain)  # [..., features], [..., 1]
+    w_ternary, w_scale = absmean_ternarize(kernel)  # [features, units], []
+    # With two axes, the products need no transposed copies.
+    n_quantized = ops.reshape(n_quantized, (-1, features))  # [rows, features]
+    n_scale = ops.reshape(n_scale, (-1, 1))  # [rows, 1]
+    product = ops.matmul(n_quantized, w_ternary)  # [rows, units]
+    y = ops.reshape(product * (n_scale * w_scale), (*x.shape[:-1], units))
+
+    def gradient(*arguments, upstream=None):
+        dy = ops.reshape(arguments[0] if upstream is None else upstream, (-1, units))
+        # Straight through: n_quantized * n_scale passes for n, and w_ternary * w_scale for the kernel.
+        dn = ops.reshape(ops.matmul(dy * w_scale, ops.transpose(w_ternary)), x.shape)
+        dw = ops.matmul(ops.transpose(n_quantized), dy * (n_scale * w_scale))
+
+        # The kernel has a part in w_scale too, unless that is clipped. Of two equal sums, the shorter one.
+        if product.shape[0] < features:
+            d_scale = ops.sum(_wide(dy * n_scale * product))
+        else:
+            d_scale = ops.sum(_wide(dw * w_ternary)) / _wide(w_scale)
+        clipped = ops.logical_or(w_scale <= _SMALLEST, w_scale >= _LARGEST)
+        d_mean = ops.where(clipped, 0, d_scale / (features * units))
+        dw = dw + ops.cast(d_mean, kernel.dtype) * ops.sign(kernel)
+
+        d_gain = ops.sum(dn * normalized, axis=tuple(range(len(x.shape) - len(gain.shape))))
+        return _rms_gradient(x, normalized, dn * gain), d_gain, dw
+
+    return y, gradient
+
+
 def linear_recurrence(forget, candidate, initial_state=None):
     """Run `h_t = forget_t * h_(t-1) + (1 - forget_t) * candidate_t` over a whole sequence.
 
@@ -184,39 +275,55 @@ def linear_recurrence(forget, candidate, initial_state=None):
             f"`initial_state` must have the shape [batch, features] = {(forget.shape[0], forget.shape[2])}. "
             f"Received: initial_state.shape={tuple(initial_state.shape)}"
         )
-    incoming = (1 - forget) * candidate  # [B, T, D]
+    if initial_state is None:
+        initial_state = ops.zeros_like(candidate[:, 0])
+    return _linear_recurrence(*(ops.convert_to_tensor(tensor) for tensor in (forget, candidate, initial_state)))
+
+
+@ops.custom_gradient
+def _linear_recurrence(forget, candidate, initial_state):
+    states = _accumulate(forget, (1 - forget) * candidate, initial_state)  # [B, T, D]
+
+    def gradient(*arguments, upstream=None):
+        # The gradient of a state comes from its own step and, through the next one's gate, from later ones:
+        # the same recurrence, backwards.
+        upstream = arguments[0] if upstream is None else upstream
+        after = ops.concatenate([forget[:, 1:], ops.zeros_like(forget[:, :1])], axis=1)
+        d_states = _accumulate(after, upstream, ops.zeros_like(initial_state), reverse=True)
+        before = ops.concatenate([initial_state[:, None], states[:, :-1]], axis=1)
+        return d_states * (before - candidate), d_states * (1 - forget), forget[:, 0] * d_states[:, 0]
+
+    return states, gradient
+
+
+def _accumulate(factor, term, state, reverse=False):
+    """Run `state_t = factor_t * state_(t-1) + term_t` along the second axis."""
     if _device_is_cpu():
-        return _scan(forget, incoming, initial_state)
-    return _associative_scan(forget, incoming, initial_state)
+        return _scan(factor, term, state, reverse)
+    return _associative_scan(factor, term, state, reverse)
 
 
 def _device_is_cpu():
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
-def _scan(forget, incoming, initial_state):
-    if initial_state is None:
-        initial_state = ops.zeros_like(incoming[:, 0])
-
-    def step(state, gates):
-        state = gates[0] * state + gates[1]
+def _scan(factor, term, state, reverse):
+    def step(state, now):
+        state = now[0] * state + now[1]
         return state, state
 
-    time_first = ops.moveaxis(forget, 1, 0), ops.moveaxis(incoming, 1, 0)
-    _, states = ops.scan(step, initial_state, time_first)
+    time_first = ops.moveaxis(factor, 1, 0), ops.moveaxis(term, 1, 0)
+    _, states = ops.scan(step, state, time_first, reverse=reverse)
     return ops.moveaxis(states, 0, 1)
 
 
-def _associative_scan(forget, incoming, initial_state):
-    if initial_state is not None:
-        first = forget[:, :1] * initial_state[:, None] + incoming[:, :1]
-        incoming = ops.concatenate([first, incoming[:, 1:]], axis=1)
-
+def _associative_scan(factor, term, state, reverse):
     def compose(earlier, later):
         # later(earlier(h)) for the maps h -> a*h + b
         return later[0] * earlier[0], later[0] * earlier[1] + later[1]
 
-    return ops.associative_scan(compose, (forget, incoming), axis=1)[1]
+    factors, terms = ops.associative_scan(compose, (factor, term), axis=1, reverse=reverse)
+    return factors * state[:, None] + terms
 
 
 def patchify(images, patch_size):

@@ -1,8 +1,8 @@
 import keras
-from keras import activations, constraints, initializers, ops, regularizers
+from keras import activations, constraints, initializers, regularizers
 
 from mml.layers.rms_norm import RMSNorm
-from mml.ops import absmax_quantize, absmean_ternarize, straight_through
+from mml.ops import bit_linear
 from mml.validation import positive_integer
 
 
@@ -100,14 +100,7 @@ class DenseMML(keras.layers.Layer):
         self.norm.build(input_shape)
 
     def call(self, inputs):
-        x = self.norm(inputs)
-        x_quantized, x_scale = absmax_quantize(x)  # [..., features], [..., 1]
-        w_ternary, w_scale = absmean_ternarize(self.kernel)  # [features, units], []
-
-        x_quantized = straight_through(x / x_scale, x_quantized)
-        w_ternary = straight_through(self.kernel, w_ternary)
-        y = ops.matmul(x_quantized, w_ternary) * (x_scale * w_scale)  # [..., units]
-
+        y = bit_linear(inputs, self.norm.gain, self.kernel)  # [..., units]
         if self.bias is not None:
             y = y + self.bias
         return self.activation(y)

@@ -1,15 +1,18 @@
 """Keras's random layers, made to compile, to stay quiet outside training and to remember where they were.
 
-Three things keep Keras's own layers from a training run that is fast and can be resumed exactly:
+Four things keep Keras's own layers from a training run that is fast and can be resumed exactly:
 
 - `RandomRotation` and `RandomZoom` declare that they cannot be compiled, and one such layer makes Keras run the
   whole model operation by operation. On JAX they compile.
+- They look up each channel of each pixel on its own. Here a rotation looks up whole pixels, and a zoom, which
+  treats rows and columns apart, is two small matrix products. The pictures are the same.
 - The augmentation layers are on unless told `training=False`, so a model called directly answers differently
   each time.
 - The state of the random generator is not saved with the weights, so a run that is resumed draws other numbers.
 """
 
 import keras
+from keras import ops
 
 
 class _RandomLayer:
@@ -32,6 +35,35 @@ class _RandomLayer:
         for index, state in enumerate(self.variables):
             if f"random_state_{index}" in store.keys():
                 state.assign(store[f"random_state_{index}"])
+
+
+class _Warp(_RandomLayer):
+    """Mixin for a random layer that reads its pixels elsewhere, between the pixels that are there."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if (self.fill_mode, self.interpolation, self.data_format) != ("reflect", "bilinear", "channels_last"):
+            raise ValueError(
+                f"{type(self).__name__} knows fill_mode='reflect', interpolation='bilinear' and "
+                f"data_format='channels_last' only. Received: fill_mode={self.fill_mode!r}, "
+                f"interpolation={self.interpolation!r}, data_format={self.data_format!r}"
+            )
+
+    def transform_images(self, images, transformation, training=True):
+        images = ops.cast(images, self.compute_dtype)
+        if not training:
+            return images
+        if len(images.shape) == 3:
+            return self.transform_images(images[None], transformation)[0]
+        return ops.cast(self.warp(ops.cast(images, "float32"), transformation), self.compute_dtype)
+
+
+def _neighbours(coordinate, size):
+    """The two pixels about a coordinate and their weights; beyond its edge an image is mirrored."""
+    below = ops.floor(coordinate)
+    weight = coordinate - below
+    pixels = ops.cast(below, "int32") % (2 * size), (ops.cast(below, "int32") + 1) % (2 * size)
+    return [(ops.minimum(pixel, 2 * size - 1 - pixel), share) for pixel, share in zip(pixels, (1 - weight, weight))]
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -78,7 +110,7 @@ class RandomFlip(_RandomLayer, keras.layers.RandomFlip):
 
 
 @keras.saving.register_keras_serializable(package="mml")
-class RandomRotation(_RandomLayer, keras.layers.RandomRotation):
+class RandomRotation(_Warp, keras.layers.RandomRotation):
     """Keras's `RandomRotation`, compiled, off unless training, its random state saved with the weights.
 
     Args:
@@ -96,9 +128,23 @@ class RandomRotation(_RandomLayer, keras.layers.RandomRotation):
     (2, 8, 8, 3)
     """
 
+    def warp(self, images, transformation):
+        batch, height, width, channels = images.shape
+        matrix = ops.reshape(transformation["rotation_matrix"], (-1, 8))[:, :6, None, None]
+        x, y = ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32")[:, None]
+        columns = _neighbours(matrix[:, 0] * x + matrix[:, 1] * y + matrix[:, 2], width)  # [B, H, W] each
+        rows = _neighbours(matrix[:, 3] * x + matrix[:, 4] * y + matrix[:, 5], height)
+        pixels = ops.reshape(images, (-1, channels))
+        first = ops.arange(ops.shape(images)[0])[:, None, None] * (height * width)  # of each image
+        return sum(
+            ops.take(pixels, first + row * width + column, axis=0) * (row_share * column_share)[..., None]
+            for row, row_share in rows
+            for column, column_share in columns
+        )
+
 
 @keras.saving.register_keras_serializable(package="mml")
-class RandomZoom(_RandomLayer, keras.layers.RandomZoom):
+class RandomZoom(_Warp, keras.layers.RandomZoom):
     """Keras's `RandomZoom`, compiled, off unless training, its random state saved with the weights.
 
     Args:
@@ -116,3 +162,17 @@ class RandomZoom(_RandomLayer, keras.layers.RandomZoom):
     >>> RandomZoom(0.2, 0.2)(np.ones((2, 8, 8, 3), "float32"), training=True).shape
     (2, 8, 8, 3)
     """
+
+    def warp(self, images, transformation):
+        _, height, width, _ = images.shape
+        rows = self._weights(transformation["height_zoom"], height)
+        columns = self._weights(transformation["width_zoom"], width)
+        return ops.einsum("byi,bijc,bxj->byxc", rows, images, columns)
+
+    def _weights(self, zoom, size):
+        """What each pixel of a line gives to each pixel of the zoomed line, `[B, size, size]`."""
+        coordinate = zoom * ops.arange(size, dtype="float32") + (size - 1) / 2 * (1 - zoom)  # [B, size]
+        return sum(
+            ops.one_hot(pixel, size, dtype="float32") * share[..., None]
+            for pixel, share in _neighbours(coordinate, size)
+        )
