@@ -8,7 +8,7 @@ PARAMETERS = 'DEMO_SPLIT=$(DEMO_SPLIT)' $(if $(EPOCHS),'EPOCHS=$(EPOCHS)')
 export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
 
-.PHONY: book test clean python parameters
+.PHONY: book test bench clean python parameters
 
 book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
@@ -16,6 +16,12 @@ book: parameters .venv/ready
 test: .venv/peer
 	.venv/bin/python -m pytest -n 2
 	.venv/bin/python -m pytest -n 2 --nbmake book
+
+# Measures the package beside the peer and a float transformer, for about half an hour, and writes the tables of
+# speed in book/results. Nothing else should run meanwhile.
+bench: .venv/peer
+	.venv/bin/python -m pytest -p no:randomly tests/benchmarks/bench_speed.py
+	.venv/bin/python tests/benchmarks/speed_tables.py
 
 # Removes what the other commands made.
 clean:

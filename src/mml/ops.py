@@ -53,17 +53,19 @@ def _rms_normalize(x):
 
 def _rms_gradient(x, normalized, upstream):
     """Leave out what would only lengthen `x`, which the norm takes back."""
-    inverse_rms = _inverse_rms(x)
-    along = ops.sum(_wide(upstream * normalized), axis=-1, keepdims=True) / x.shape[-1]
+    along = ops.sum(_wide(upstream) * _wide(normalized), axis=-1, keepdims=True) / x.shape[-1]
     # Below the smallest norm the divisor is a constant.
-    along = ops.where(inverse_rms < x.shape[-1] ** 0.5 / _SMALLEST_NORM, along, 0)
-    return ops.cast(inverse_rms * (_wide(upstream) - _wide(normalized) * along), x.dtype)
+    along = ops.where(_sum_of_squares(x) > _SMALLEST_NORM**2, along, 0)
+    return ops.cast(_inverse_rms(x) * (_wide(upstream) - _wide(normalized) * along), x.dtype)
 
 
 def _inverse_rms(x):
-    # The bound stands inside the root, where the gradient of zeros would be infinite.
-    squares = ops.maximum(ops.sum(ops.square(_wide(x)), axis=-1, keepdims=True), _SMALLEST_NORM**2)
-    return x.shape[-1] ** 0.5 * ops.rsqrt(squares)  # [..., 1]
+    # The bound stands inside the root, which has no finite value at zero.
+    return x.shape[-1] ** 0.5 * ops.rsqrt(ops.maximum(_sum_of_squares(x), _SMALLEST_NORM**2))
+
+
+def _sum_of_squares(x):
+    return ops.sum(ops.square(_wide(x)), axis=-1, keepdims=True)  # [..., 1]
 
 
 def _wide(x):
@@ -191,7 +193,7 @@ def bit_linear(x, gain, kernel):
     >>> x, gain = np.array([[3.0, -4.0]], "float32"), np.ones(2, "float32")
     >>> kernel = np.array([[0.9], [-0.7]], "float32")
     >>> print(np.asarray(bit_linear(x, gain, kernel)).round(3))
-    [[1.577]]
+    [[1.582]]
 
     Reference:
         Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2; Zhu et al., "Scalable

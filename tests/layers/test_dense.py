@@ -1,10 +1,20 @@
+import jax
 import keras
 import numpy as np
 import oracle
 import pytest
-from comparison import assert_equals_oracle, assert_ternary, forward_kernel
+from comparison import (
+    assert_close,
+    assert_equals_oracle,
+    assert_ternary,
+    draw_weights,
+    forward_kernel,
+    names_of,
+    output_and_gradients,
+)
 
 from mml.layers import DenseMML
+from mml.ops import absmax_quantize, absmean_ternarize, rms_normalize, straight_through
 
 
 @pytest.mark.parametrize("shape", [(3, 8), (2, 5, 8), (2, 3, 2, 6)])
@@ -98,3 +108,43 @@ def test_an_input_of_another_size_is_refused(shape):
     layer.build((None, 8))
     with pytest.raises(ValueError, match="dense_mml"):
         layer(np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize("shape, per_feature_gain", [((2, 5, 8), False), ((2, 5, 8), True), ((3, 40), True)], ids=str)
+def test_equals_the_operations_that_its_gradient_was_written_out_from(shape, per_feature_gain):
+    layer = DenseMML(6, per_feature_gain=per_feature_gain)
+    layer.build(shape)
+    upstream = np.random.default_rng(0).normal(size=(*shape[:-1], 6)).astype("float32")
+
+    def draw(rng):
+        return [rng.normal(size=shape).astype("float32"), *draw_weights(layer, rng)]
+
+    ((x, kernel, bias, gain),) = oracle.away_from_boundaries(draw, oracle.dense, count=1)
+
+    @jax.jit
+    def composed(kernel, bias, gain, x):
+        normalized = rms_normalize(x) * gain
+        x_quantized, x_scale = absmax_quantize(normalized)
+        w_ternary, w_scale = absmean_ternarize(kernel)
+        product = straight_through(normalized / x_scale, x_quantized) @ straight_through(kernel, w_ternary)
+        return product * (x_scale * w_scale) + bias
+
+    expected, pull_back = jax.vjp(composed, kernel, bias, gain, x)
+    *gradients, input_gradient = pull_back(upstream)
+    assert_close(
+        output_and_gradients(layer)([kernel, bias, gain], x, upstream),
+        [np.asarray(array) for array in (expected, input_gradient, *gradients)],
+        names_of(layer),
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-7, 2e9])
+def test_a_clipped_scale_passes_no_gradient_to_the_kernel(value):
+    layer = DenseMML(4, use_bias=False)
+    layer.build((3, 2))
+    x, upstream = np.array([[1, 2], [3, -4], [5, 6]], "float32"), np.ones((3, 4), "float32")
+    weights = [np.full((2, 4), value, "float32"), np.ones(2, "float32")]
+    _, _, gradient, _ = output_and_gradients(layer)(weights, x, upstream)
+    x_quantized, x_scale = oracle.absmax_quantize(oracle.rms_norm(x.astype("float64")))
+    expected = (x_quantized * x_scale).T @ upstream * np.clip(value, 1e-5, 1e9)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5)

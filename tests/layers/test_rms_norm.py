@@ -5,6 +5,7 @@ import pytest
 from comparison import assert_equals_oracle
 
 from mml.layers import RMSNorm
+from mml.ops import rms_normalize
 
 
 @pytest.mark.parametrize("shape", [(3, 8), (2, 5, 8), (2, 3, 4, 6)])
@@ -37,6 +38,21 @@ def test_zeros_stay_zeros_and_their_gradient_is_finite():
     x = np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]], "float32")
     np.testing.assert_array_equal(np.asarray(layer(x))[0], np.zeros(3))
     assert np.all(np.isfinite(jax.grad(lambda x: (layer(x) * x[::-1]).sum())(x)))
+
+
+@pytest.mark.parametrize("length", [1e-9, 1e-8, 1e-6, 1.0])
+def test_the_gradient_of_short_vectors_too(length):
+    # In float64, whose small squares do not vanish: below 1e-7 the divisor is a constant.
+    direction = np.array([[0.6, 0.8, 0.0]])
+    upstream = np.array([[1.0, -2.0, 3.0]])
+    along = direction * np.sum(direction * upstream) if length > 1e-7 else 0
+    expected = 3**0.5 / max(length, 1e-7) * (upstream - along)
+    jax.config.update("jax_enable_x64", True)
+    try:
+        actual = jax.vjp(rms_normalize, length * direction)[1](upstream)[0]
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_initial_values_penalties_and_projections_are_used():

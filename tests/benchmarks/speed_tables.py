@@ -1,0 +1,148 @@
+"""The tables of measured speed in book/results: written row by row, read back to be shown beside their aims.
+
+    python tests/benchmarks/speed_tables.py
+
+prints them. In all of them a ratio is one of medians of interleaved runs, a contender's over ours; `low` and `high` are
+the 5th and the 95th percentile, of a ratio over the rounds.
+"""
+
+import datetime
+import functools
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+RESULTS = Path(__file__).parents[2] / "book" / "results"
+# What identifies a row, so that a new one takes the place of an old one; of a table without, all rows are new.
+KEYS = {"speed": ["measure", "contender"], "tokens": ["tokens", "block", "direction"], "step_profile": []}
+# What is aimed at: "at least" so much of its time to ours, "at most" so much of ours to it.
+AIMS = [
+    ("whole_run", "peer", "at least", 25),
+    ("training_step", "peer_jit", "at least", 2),
+    ("first_step", "peer_jit", "at least", 2),
+    ("training_step", "float_vit", "at least", 2.5),
+    ("prediction_step", "float_vit", "at least", 5),
+    ("training_step", "limit", "at most", 3),
+]
+GROWTH_AIM = 1.15
+
+
+def spread(values, digits=4):
+    """Return the median of values, and their 5th and 95th percentile, to a number of significant digits.
+
+    Example:
+
+    >>> from speed_tables import spread
+    >>> spread([1.0, 2.0, 3.0])
+    (2.0, 1.1, 2.9)
+    """
+    return tuple(float(f"{value:.{digits}g}") for value in np.percentile(values, [50, 5, 95]))
+
+
+def compare(values, ours):
+    """Compare a contender's values, one a round, with ours.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from speed_tables import compare
+    >>> compare(np.array([4.0, 6.0]), np.array([2.0, 2.0]))["ratio_to_ours"]
+    2.5
+    """
+    median, low, high = spread(values)
+    _, ratio_low, ratio_high = spread(values / ours)
+    ratio = float(f"{np.median(values) / np.median(ours):.4g}")
+    return {
+        "median": median,
+        "low": low,
+        "high": high,
+        "rounds": len(values),
+        "ours_median": spread(ours)[0],
+        "ratio_to_ours": ratio,
+        "ratio_low": ratio_low,
+        "ratio_high": ratio_high,
+    }
+
+
+@functools.cache
+def machine():
+    """Describe what the figures depend on: the machine, the versions, the day."""
+    import cpuinfo  # here, so that without pytest-benchmark, which brings it, the tables can still be printed
+    import jax
+
+    versions = {}
+    for name in ("keras", "jax", "jaxlib", "numpy", "keras-matmulless"):
+        try:
+            versions[name.replace("-", "_")] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name.replace("-", "_")] = ""
+    return {
+        "processor": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
+        "cores": os.cpu_count(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": jax.devices()[0].device_kind,
+        "python": platform.python_version(),
+        **versions,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def write(name, rows, data):
+    """Put rows into a table, with the images and the machine that each was measured on.
+
+    Args:
+        name: One of `KEYS`.
+        rows: Dictionaries.
+        data: The `mml.data.ImageDataset`.
+    """
+    path, keys = RESULTS / f"{name}.csv", KEYS[name]
+    rows = [row | machine() | {"data": data.source} for row in rows]
+    # Texts, so that the rows that stay are not changed in their last digits, nor integers beside empty cells.
+    table = pd.DataFrame([{key: str(value) for key, value in row.items()} for row in rows]).fillna("")
+    if keys and path.exists():
+        table = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False), table]).fillna("")
+        group = pd.factorize(table[keys[0]])[0]
+        table = table.iloc[np.argsort(group, kind="stable")].drop_duplicates(keys, keep="last")
+    partial = path.with_name(f"{path.name}.partial")
+    table.to_csv(partial, index=False)
+    os.replace(partial, path)
+
+
+def main():
+    pd.set_option("display.width", 160, "display.max_columns", 20, "display.max_rows", 100)
+    for name in KEYS:
+        path = RESULTS / f"{name}.csv"
+        if path.exists():
+            table = pd.read_csv(path)
+            described = list(table.columns[list(table.columns).index("processor") :])
+            print(f"\n{name}, measured on: ", "; ".join(map(str, table[described].drop_duplicates().values.tolist())))
+            print(table.drop(columns=described).to_string(index=False, na_rep=""))
+    print("\nAimed at:")
+    if (RESULTS / "speed.csv").exists():
+        speed = pd.read_csv(RESULTS / "speed.csv").set_index(["measure", "contender"])
+        for measure, contender, bound, aim in AIMS:
+            if (measure, contender) in speed.index:
+                row = speed.loc[(measure, contender)]
+                ratios = [row["ratio_to_ours"], row["ratio_low"], row["ratio_high"]]
+                words = f"{contender} / ours"
+                if bound == "at most":
+                    ratios, words = [1 / ratios[0], 1 / ratios[2], 1 / ratios[1]], f"ours / {contender}"
+                print(_line(f"{measure}, {words}", ratios, f"{bound} {aim}"))
+    if (RESULTS / "tokens.csv").exists():
+        tokens = pd.read_csv(RESULTS / "tokens.csv")
+        longest = tokens[(tokens["tokens"] == tokens["tokens"].max()) & (tokens["block"] == "ours")]
+        for row in longest.itertuples():
+            ratios = [row.growth, row.growth_low, row.growth_high]
+            print(_line(f"{row.direction}, growth of time / growth of tokens", ratios, f"at most {GROWTH_AIM}"))
+
+
+def _line(words, ratios, aim):
+    return "  {:<50} {:6.2f}  ({:.2f} to {:.2f})   aim: {}".format(words, *ratios, aim)
+
+
+if __name__ == "__main__":
+    main()
