@@ -20,6 +20,9 @@ print(faults(), faults())
 """
 
 
+glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc is what is set")
+
+
 def faults_of_two_blocks(first):
     done = subprocess.run(
         [sys.executable, "-c", FAULTS.format(first=first)], capture_output=True, text=True, check=True
@@ -27,7 +30,7 @@ def faults_of_two_blocks(first):
     return [int(number) for number in done.stdout.split()]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc is what is set")
+@glibc_only
 def test_a_freed_block_serves_the_next_one():
     once, again = faults_of_two_blocks("")
     if again < once / 2:
@@ -36,9 +39,8 @@ def test_a_freed_block_serves_the_next_one():
     assert again < once / 10
 
 
+@glibc_only
 def test_importing_the_package_is_enough():
-    if platform.libc_ver()[0] != "glibc":
-        pytest.skip("glibc's malloc is what is set")
     once, again = faults_of_two_blocks("import mml")
     assert again < once / 10
 

@@ -129,7 +129,7 @@ class RandomRotation(_Warp, keras.layers.RandomRotation):
     """
 
     def warp(self, images, transformation):
-        batch, height, width, channels = images.shape
+        _, height, width, channels = images.shape
         matrix = ops.reshape(transformation["rotation_matrix"], (-1, 8))[:, :6, None, None]
         x, y = ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32")[:, None]
         columns = _neighbours(matrix[:, 0] * x + matrix[:, 1] * y + matrix[:, 2], width)  # [B, H, W] each
