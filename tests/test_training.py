@@ -17,6 +17,7 @@ import pytest
 from killed_run import CONFIG, tiny_data
 
 from mml.data import ImageDataset
+from mml.models import VisionTransformerConfig
 from mml.training import Checkpoint, ShuffledBatches, TrainingConfig, compile_model, train
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
@@ -111,11 +112,42 @@ def test_every_image_once_an_epoch_in_a_new_order():
     orders = []
     for epoch in (0, 1, 0):
         batches.shuffle(epoch)
-        assert [len(x) for x, _ in batches] == [20, 20, 5]
-        assert all((x == y).all() for x, y in batches)
-        orders.append(np.concatenate([x for x, _ in batches]))
+        assert [len(x) for x, _, _ in batches] == [20, 20, 20]
+        assert [weights.sum() for _, _, weights in batches] == [20, 20, 5]
+        assert all((x == y).all() for x, y, _ in batches)
+        orders.append(np.concatenate([x[weights == 1] for x, _, weights in batches]))
         np.testing.assert_array_equal(np.sort(orders[-1]), np.arange(45))
     assert (orders[0] != orders[1]).any() and (orders[0] == orders[2]).all()
+
+
+def test_images_that_fill_up_the_last_batch_do_not_count(data, tmp_path, monkeypatch):
+    """The same model, trained by Keras on batches of 20, 20 and 5 images."""
+
+    def linear_model(config, images):
+        return keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+    class Unfilled(ShuffledBatches):
+        def __getitem__(self, index):
+            x, y, weights = super().__getitem__(index)
+            return x[weights == 1], y[weights == 1]
+
+    data = dataclasses.replace(data, x_train=data.x_train[:, :4, :4] / 255)
+    config = TrainingConfig(VisionTransformerConfig((4, 4, 3), image_size=4, patch_size=4), 3, batch_size=20)
+    monkeypatch.setattr("mml.training.vision_transformer", linear_model)
+    run = train(data, config, tmp_path, verbose=0)
+
+    keras.utils.set_random_seed(config.seed)
+    model = linear_model(config.model, data.x_train)
+    model.compile(
+        keras.optimizers.AdamW(1e-3, weight_decay=1e-4),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="acc")],
+    )
+    batches = Unfilled(data.x_train[:45], data.y_train[:45], 20, config.seed)
+    shuffle = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch))
+    history = model.fit(batches, epochs=3, shuffle=False, verbose=0, callbacks=[shuffle]).history
+    np.testing.assert_allclose(run.history["loss"], history["loss"], rtol=1e-5)
+    np.testing.assert_allclose(run.history["acc"], history["acc"], rtol=1e-6)
 
 
 # === What a run leaves ===

@@ -86,11 +86,17 @@ class Run:
 class ShuffledBatches(keras.utils.PyDataset):
     """Batches in an order that follows from seed and epoch alone, so that a resumed run sees the same ones.
 
+    A batch of another size would be compiled anew, which takes longer than many steps. So the last one of an
+    epoch is filled up with images of weight 0, see `compile_model`.
+
     Args:
         x: Images, `[images, ...]`.
         y: Labels, `[images, ...]`.
-        batch_size: Images in a batch; the last one of an epoch holds what is left.
+        batch_size: Images in a batch. With fewer images than that, all of them are one batch.
         seed: Integer of at least 0.
+
+    Returns:
+        For each index, a triple of images, labels and float32 weights `[batch]`: 1, or 0 for what fills up.
 
     Example:
 
@@ -98,13 +104,15 @@ class ShuffledBatches(keras.utils.PyDataset):
     >>> from mml.training import ShuffledBatches
     >>> batches = ShuffledBatches(np.arange(5), np.arange(5), batch_size=2, seed=0)
     >>> batches.shuffle(epoch=3)
-    >>> sorted(np.concatenate([x for x, y in batches]).tolist())
+    >>> sorted(np.concatenate([x[weights > 0] for x, y, weights in batches]).tolist())
     [0, 1, 2, 3, 4]
+    >>> batches[2][2].tolist()
+    [1.0, 0.0]
     """
 
     def __init__(self, x, y, batch_size, seed):
         super().__init__()
-        self.x, self.y, self.batch_size, self.seed = x, y, batch_size, seed
+        self.x, self.y, self.batch_size, self.seed = x, y, min(batch_size, len(x)), seed
         self.shuffle(epoch=0)
 
     def shuffle(self, epoch):
@@ -118,7 +126,29 @@ class ShuffledBatches(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.x[chosen], self.y[chosen]
+        filled = np.resize(chosen, self.batch_size)  # from their start again
+        return self.x[filled], self.y[filled], (np.arange(self.batch_size) < len(chosen)).astype("float32")
+
+
+class _LossPerImage(keras.callbacks.Callback):
+    """Weigh the last batch's loss by its images; Keras weighs it as if none of them only filled it up."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.full = len(batches) - 1  # batches before the last one
+        self.last_size = len(batches.x) - self.full * batches.batch_size
+        self.images, self.batch_size = len(batches.x), batches.batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.mean_of_full = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.full - 1:
+            self.mean_of_full = float(logs["loss"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        last = (self.full + 1) * logs["loss"] - self.full * self.mean_of_full
+        logs["loss"] = (self.full * self.batch_size * self.mean_of_full + self.last_size * last) / self.images
 
 
 class Checkpoint(keras.callbacks.ModelCheckpoint):
@@ -148,6 +178,8 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
 def compile_model(model, config=TrainingConfig()):
     """Compile a classifier with the book's optimizer, loss and metrics.
 
+    Loss and metrics are means over the images, by their weights where there are any.
+
     Args:
         model: A Keras model that gives logits.
         config: A `TrainingConfig`.
@@ -163,8 +195,8 @@ def compile_model(model, config=TrainingConfig()):
     """
     model.compile(
         optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
+        weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="acc"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_acc"),
         ],
@@ -241,6 +273,7 @@ def train(data, config=TrainingConfig(), directory="runs", verbose="auto"):
                 # `latest` comes last: once it is there, so is the rest of its epoch.
                 callbacks=[
                     keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)),
+                    _LossPerImage(batches),
                     Checkpoint(
                         path / "best.weights.h5",
                         monitor="val_acc",

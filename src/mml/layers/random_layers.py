@@ -11,6 +11,8 @@ Four things keep Keras's own layers from a training run that is fast and can be 
 - The state of the random generator is not saved with the weights, so a run that is resumed draws other numbers.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -88,6 +90,13 @@ class Dropout(_RandomLayer, keras.layers.Dropout):
         Srivastava et al., "Dropout", 2014, Journal of Machine Learning Research 15, section 4.
     """
 
+    def call(self, inputs, training=False):
+        if self.noise_shape is not None or None in inputs.shape[1:]:
+            return super().call(inputs, training=training)
+        # The same values are dropped whatever the shape; for two axes the compiler makes a sixth of the code.
+        flat = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
+        return ops.reshape(super().call(flat, training=training), ops.shape(inputs))
+
 
 @keras.saving.register_keras_serializable(package="mml")
 class RandomFlip(_RandomLayer, keras.layers.RandomFlip):
@@ -130,10 +139,12 @@ class RandomRotation(_Warp, keras.layers.RandomRotation):
 
     def warp(self, images, transformation):
         _, height, width, channels = images.shape
-        matrix = ops.reshape(transformation["rotation_matrix"], (-1, 8))[:, :6, None, None]
+        matrix = ops.reshape(transformation["rotation_matrix"], (-1, 8))
+        # One entry at a time: of a slice with several, the compiler makes far more code.
+        matrix = [matrix[:, entry, None, None] for entry in range(6)]
         x, y = ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32")[:, None]
-        columns = _neighbours(matrix[:, 0] * x + matrix[:, 1] * y + matrix[:, 2], width)  # [B, H, W] each
-        rows = _neighbours(matrix[:, 3] * x + matrix[:, 4] * y + matrix[:, 5], height)
+        columns = _neighbours(matrix[0] * x + matrix[1] * y + matrix[2], width)  # [B, H, W] each
+        rows = _neighbours(matrix[3] * x + matrix[4] * y + matrix[5], height)
         pixels = ops.reshape(images, (-1, channels))
         first = ops.arange(ops.shape(images)[0])[:, None, None] * (height * width)  # of each image
         return sum(
