@@ -6,7 +6,7 @@ PARAMETERS = 'DEMO_SPLIT=$(DEMO_SPLIT)' $(if $(EPOCHS),'EPOCHS=$(EPOCHS)')
 
 # What JAX compiles once serves every chapter and test that computes the same.
 export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0.3
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 
 .PHONY: book test bench clean python parameters
 
