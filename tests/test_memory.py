@@ -19,15 +19,15 @@ def faults():
 
 x = jnp.zeros((4_000_000, 2))
 program = jax.jit(lambda x: jnp.sum(jnp.sort(x + 1, axis=1)[:, 0])).lower(x).compile()
-print(program.memory_analysis().temp_size_in_bytes, faults(), faults())
+print(program.memory_analysis().temp_size_in_bytes, faults(), min(faults() for _ in range(3)))
 """
 
 
 glibc_only = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc is what is set")
 
 
-def faults_of_two_runs(first):
-    """Return the page faults of a program's first and second run, which need a block of 30 MB at least."""
+def faults_of_runs(first):
+    """Return the page faults of a program's first run and the fewest of a later one; each needs 30 MB at least."""
     done = subprocess.run(
         [sys.executable, "-c", FAULTS.format(first=first)], capture_output=True, text=True, check=True
     )
@@ -38,18 +38,22 @@ def faults_of_two_runs(first):
 
 @glibc_only
 def test_what_one_run_frees_serves_the_next():
-    once, again = faults_of_two_runs("")
+    once, again = faults_of_runs("")
     if again < once / 2:
         pytest.skip("this machine's malloc keeps blocks of this size by itself")
-    once, again = faults_of_two_runs("import mml")
-    assert again < once / 5
+    _, kept = faults_of_runs("import mml")
+    assert kept < again / 10
 
 
-def test_another_c_library_is_left_alone(monkeypatch):
+@pytest.mark.parametrize(
+    "function, answer", [("platform.libc_ver", ("", "")), ("keras.backend.backend", "torch")], ids=["libc", "backend"]
+)
+def test_another_c_library_or_backend_is_left_alone(monkeypatch, function, answer):
     import ctypes
 
     from mml.memory import keep_freed_memory
 
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(function, lambda: answer)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("loaded a C library"))
     keep_freed_memory()

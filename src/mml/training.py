@@ -112,7 +112,7 @@ class ShuffledBatches(keras.utils.PyDataset):
 
     def __init__(self, x, y, batch_size, seed):
         super().__init__()
-        self.x, self.y, self.batch_size, self.seed = x, y, min(batch_size, len(x)), seed
+        self.x, self.y, self.batch_size, self.seed = x, y, batch_size, seed
         self.shuffle(epoch=0)
 
     def shuffle(self, epoch):
@@ -126,8 +126,9 @@ class ShuffledBatches(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        filled = np.resize(chosen, self.batch_size)  # from their start again
-        return self.x[filled], self.y[filled], (np.arange(self.batch_size) < len(chosen)).astype("float32")
+        size = min(self.batch_size, len(self.x))
+        filled = np.resize(chosen, size)  # from their start again
+        return self.x[filled], self.y[filled], (np.arange(size) < len(chosen)).astype("float32")
 
 
 class _LossPerImage(keras.callbacks.Callback):
@@ -135,20 +136,20 @@ class _LossPerImage(keras.callbacks.Callback):
 
     def __init__(self, batches):
         super().__init__()
-        self.full = len(batches) - 1  # batches before the last one
-        self.last_size = len(batches.x) - self.full * batches.batch_size
-        self.images, self.batch_size = len(batches.x), batches.batch_size
+        self.batches = batches
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.mean_of_full = 0.0
+        self.mean_of_full = 0.0  # of the batches before the last one
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch == self.full - 1:
+        if batch == len(self.batches) - 2:
             self.mean_of_full = float(logs["loss"])
 
     def on_epoch_end(self, epoch, logs=None):
-        last = (self.full + 1) * logs["loss"] - self.full * self.mean_of_full
-        logs["loss"] = (self.full * self.batch_size * self.mean_of_full + self.last_size * last) / self.images
+        full, images = len(self.batches) - 1, len(self.batches.x)
+        images_in_full = full * self.batches.batch_size
+        last = (full + 1) * logs["loss"] - full * self.mean_of_full
+        logs["loss"] = (images_in_full * self.mean_of_full + (images - images_in_full) * last) / images
 
 
 class Checkpoint(keras.callbacks.ModelCheckpoint):
