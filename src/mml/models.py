@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+from keras import ops
 
 from mml.layers import (
     DenseMML,
@@ -167,3 +168,87 @@ def vision_transformer(config=VisionTransformerConfig(), images=None):
         ],
         name="vision_transformer",
     )
+
+
+class _FloatDense(DenseMML):
+    """`DenseMML` with nothing rounded."""
+
+    def call(self, inputs):
+        y = ops.matmul(self.norm(inputs), self.kernel)  # [..., units]
+        if self.bias is not None:
+            y = y + self.bias
+        return self.activation(y)
+
+    def get_config(self):
+        # Keras would rebuild the layers within a layer as ternary ones.
+        raise NotImplementedError("A model of `float_vision_transformer` cannot be serialised; save its weights.")
+
+
+def float_vision_transformer(config=VisionTransformerConfig(), images=None):
+    """Build the model of `vision_transformer` with float weights, to compare with: nothing in it is rounded.
+
+    Norms, gates, recurrence, initial weights and the order of the weights are the same. Only its weights can be
+    saved, not its architecture.
+
+    Args:
+        config: A `VisionTransformerConfig`.
+        images: Training images for the normalisation, see `data_augmentation`.
+
+    Returns:
+        A `keras.Sequential` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.
+
+    Example:
+
+    >>> from mml.models import float_vision_transformer
+    >>> float_vision_transformer().count_params()
+    10300817
+    """
+    model = vision_transformer(config, images)
+    for layer in model._flatten_layers():
+        if isinstance(layer, DenseMML):
+            layer.__class__ = _FloatDense
+    return model
+
+
+def attention_vision_transformer(config=VisionTransformerConfig(), images=None):
+    """Build a vision transformer with self-attention and float weights, to compare with.
+
+    It has the tokens, blocks, heads and widths of `vision_transformer`, each block normalised before its two
+    parts, and layers of Keras throughout.
+
+    Args:
+        config: A `VisionTransformerConfig`. `per_feature_gain` has no meaning here.
+        images: Training images for the normalisation, see `data_augmentation`.
+
+    Returns:
+        A functional `keras.Model` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.
+
+    Example:
+
+    >>> from mml.models import attention_vision_transformer
+    >>> attention_vision_transformer().count_params()
+    10385105
+
+    Reference:
+        Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, arXiv:2010.11929, section 3.1; the recipe is
+        that of Salama, "Image classification with Vision Transformer", keras.io, 2021.
+    """
+
+    def feed_forward(x, sizes, rate):
+        for units in sizes:
+            x = Dropout(rate)(keras.layers.Dense(units, activation="gelu")(x))
+        return x
+
+    width = config.projection_dim
+    inputs = keras.Input(config.input_shape)
+    x = data_augmentation(config, images)(inputs)  # [B, S, S, C]
+    x = Patches(config.patch_size)(x)  # [B, N, P*P*C]
+    x = PatchEmbedding(config.num_patches, width, use_mml=False, with_positions=True)(x)  # [B, N, D]
+    for _ in range(config.transformer_layers):
+        y = keras.layers.LayerNormalization(epsilon=1e-6)(x)
+        x = x + keras.layers.MultiHeadAttention(config.num_heads, key_dim=width, dropout=config.dropout)(y, y)
+        y = keras.layers.LayerNormalization(epsilon=1e-6)(x)
+        x = x + feed_forward(y, (2 * width, width), config.dropout)  # [B, N, D]
+    x = keras.layers.Flatten()(keras.layers.LayerNormalization(epsilon=1e-6)(x))  # [B, N*D]
+    x = feed_forward(Dropout(config.head_dropout)(x), config.head_units, config.head_dropout)
+    return keras.Model(inputs, keras.layers.Dense(config.num_classes)(x), name="attention_vision_transformer")

@@ -235,6 +235,53 @@ def _bit_linear(x, gain, kernel):
     return y, gradient
 
 
+def ternary_linear(x, gain, w_ternary, w_scale):
+    """Multiply normalised, 8-bit vectors by a matrix that is ternary already: `bit_linear` for inference.
+
+    The product is one of 8-bit integers, summed up in 32 bits, so it is exact.
+
+    Args:
+        x: Float tensor `[batch, ..., features]`.
+        gain: Float tensor `[features]`, or `[..., features]` with one value for each position and feature.
+        w_ternary: int8 tensor `[units, features]` that holds -1, 0 and 1: the kernel transposed, so that what
+            is added up for one output lies side by side.
+        w_scale: Float scalar.
+
+    Returns:
+        Float tensor `[batch, ..., units]`: that of `bit_linear` for the kernel that `w_ternary` and `w_scale` come
+        from, see `absmean_ternarize`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops import ternary_linear
+    >>> x, gain = np.array([[3.0, -4.0]], "float32"), np.ones(2, "float32")
+    >>> print(np.asarray(ternary_linear(x, gain, np.array([[1, -1]], "int8"), 0.8)).round(3))
+    [[1.582]]
+
+    Reference:
+        Zhu et al., "Scalable MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.2.
+    """
+    x = ops.convert_to_tensor(x)
+    units, features = w_ternary.shape
+    n_quantized, n_scale = absmax_quantize(rms_normalize(x) * gain)  # [..., features], [..., 1]
+    n_quantized = ops.reshape(n_quantized, (-1, features))  # [rows, features]
+    rows = n_quantized.shape[0]
+
+    def cast(tensor, dtype):
+        # A branch is compiled by itself. Fused with what comes before and after, the conversion would change how
+        # that is rounded, and `bit_linear` has none. A scale is never 0.
+        return ops.cond(w_scale > 0, lambda: ops.cast(tensor, dtype), lambda: ops.zeros_like(tensor, dtype))
+
+    n_quantized = cast(n_quantized, "int8")
+    if rows == 1:
+        # XLA takes ten times as long for one row of integers as for two.
+        n_quantized = ops.pad(n_quantized, ((0, 1), (0, 0)))
+    product = ops.einsum("rf,uf->ru", n_quantized, w_ternary)[:rows]  # int32 [rows, units]
+    y = cast(product, x.dtype) * (ops.reshape(n_scale, (-1, 1)) * w_scale)
+    return ops.reshape(y, (*x.shape[:-1], units))
+
+
 def linear_recurrence(forget, candidate, initial_state=None):
     """Run `h_t = forget_t * h_(t-1) + (1 - forget_t) * candidate_t` over a whole sequence.
 

@@ -204,7 +204,7 @@ def compile_model(model, config=TrainingConfig()):
     )
 
 
-def train(data, config=TrainingConfig(), directory="runs", verbose="auto"):
+def train(data, config=TrainingConfig(), directory="runs", verbose="auto", build=vision_transformer):
     """Train a vision transformer, go on with an interrupted run, or load a complete one.
 
     A run has a folder of its own in `directory`, named by its configuration, with a digest of that and of the
@@ -227,6 +227,7 @@ def train(data, config=TrainingConfig(), directory="runs", verbose="auto"):
         config: A `TrainingConfig`.
         directory: Folder for the folders of runs.
         verbose: As for `keras.Model.fit`.
+        build: Function `build(config.model, images=...)` that gives the model; `mml.models` has others.
 
     Returns:
         A `Run`.
@@ -250,14 +251,14 @@ def train(data, config=TrainingConfig(), directory="runs", verbose="auto"):
     ['epoch', 'acc', 'loss', 'top_5_acc', 'val_acc', 'val_loss', 'val_top_5_acc']
     """
     n_train = _check(data, config)
-    description = _description(data, config)
+    description = _description(data, config, build)
     path = Path(directory) / _name(config, description)
     path.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path / "lock"):
         _write(path / "config.json", json.dumps(description, indent=2) + "\n")
         keras.utils.set_random_seed(config.seed)
         # The seed's order: normalise by all training images, then keep the last of them for validation.
-        model = vision_transformer(config.model, images=data.x_train)
+        model = build(config.model, images=data.x_train)
         compile_model(model, config)
         batches = ShuffledBatches(data.x_train[:n_train], data.y_train[:n_train], config.batch_size, config.seed)
         epochs_done = _restore(model, path / "latest.weights.h5") // len(batches)
@@ -308,10 +309,10 @@ def _check(data, config):
     return n_train
 
 
-def _description(data, config):
+def _description(data, config, build):
     digest = hashlib.sha256(data.x_train.tobytes())
     digest.update(data.y_train.tobytes())
-    return {**dataclasses.asdict(config), "data": data.source, "data_sha256": digest.hexdigest()}
+    return {**dataclasses.asdict(config), "build": build.__name__, "data": data.source, "data_sha256": digest.hexdigest()}
 
 
 def _name(config, description):

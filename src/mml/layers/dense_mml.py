@@ -1,8 +1,8 @@
 import keras
-from keras import activations, constraints, initializers, regularizers
+from keras import activations, constraints, initializers, ops, regularizers
 
 from mml.layers.rms_norm import RMSNorm
-from mml.ops import bit_linear
+from mml.ops import absmean_ternarize, bit_linear, ternary_linear
 from mml.validation import positive_integer
 
 
@@ -100,10 +100,55 @@ class DenseMML(keras.layers.Layer):
         self.norm.build(input_shape)
 
     def call(self, inputs):
-        y = bit_linear(inputs, self.norm.gain, self.kernel)  # [..., units]
+        if self.kernel is not None:
+            y = bit_linear(inputs, self.norm.gain, self.kernel)  # [..., units]
+        else:
+            w_scale = ops.cast(self.w_scale, inputs.dtype)
+            y = ternary_linear(inputs, self.norm.gain, ops.convert_to_tensor(self.w_ternary), w_scale)
         if self.bias is not None:
             y = y + self.bias
         return self.activation(y)
+
+    def ternary_kernel(self):
+        """Round the kernel as a forward pass does.
+
+        Returns:
+            A pair of NumPy arrays `(w_ternary, w_scale)`: int8 `[units, features]` that holds -1, 0 and 1, and a
+            float32 scalar.
+        """
+        if self.kernel is None:
+            return ops.convert_to_numpy(self.w_ternary), ops.convert_to_numpy(self.w_scale)
+        ternarize = absmean_ternarize
+        if keras.backend.backend() == "jax":
+            import jax  # only where it is the backend
+
+            ternarize = jax.jit(ternarize)  # as `predict` runs it: in another order the sum may round otherwise
+        w_ternary, w_scale = ternarize(ops.cast(self.kernel, self.compute_dtype))
+        return ops.convert_to_numpy(w_ternary).astype("int8").T, ops.convert_to_numpy(w_scale).astype("float32")
+
+    def set_ternary_kernel(self, w_ternary, w_scale):
+        """Keep a ternary kernel in the place of the float one, for good: 8 bits a weight, and none to train.
+
+        Args:
+            w_ternary: Integer array `[units, features]` that holds -1, 0 and 1.
+            w_scale: Float scalar.
+
+        Raises:
+            ValueError: If the shape is another.
+        """
+        if self.kernel is not None:
+            shape = self.kernel.shape[::-1]
+            # The way of Keras's own layers when they are quantised.
+            self._tracker.unlock()
+            self._untrack_variable(self.kernel)
+            self.kernel = None
+            self.w_ternary = self.add_weight(
+                name="w_ternary", shape=shape, initializer="zeros", dtype="int8", trainable=False
+            )
+            self.w_scale = self.add_weight(name="w_scale", shape=(), initializer="ones", trainable=False)
+            self._tracker.lock()
+        self.w_ternary.assign(w_ternary)
+        self.w_scale.assign(w_scale)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

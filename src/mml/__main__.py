@@ -1,0 +1,206 @@
+"""The command line: what a packed model sees in image files, and what its file holds."""
+
+import argparse
+import collections
+import math
+import sys
+import textwrap
+
+import keras
+import numpy as np
+from scipy.special import softmax
+
+from mml.packing import read_packed, unpack_ternary
+from mml.pictures import read_image
+
+PROG = "python -m mml"
+BATCH = 32  # images predicted at once, so that activations take no more memory for more images
+MOST = 5  # classes printed for an image
+WIDTH = 100  # of a line
+
+
+def main(arguments=None):
+    """Run one command: `predict MODEL IMAGE...` or `info MODEL`.
+
+    `predict` prints the most probable classes of each image, at most five. It reads all images before it builds
+    the model, and leaves out those that it cannot read, see `mml.pictures.read_image`. The probabilities are the
+    softmax of the model's outputs, or the outputs themselves where a softmax comes last in the model.
+
+    `info` prints what the file holds: classes and layers, and number and bytes of the weights.
+
+    Results go to stdout. What is wrong goes to stderr, one line for each file.
+
+    Args:
+        arguments: List of strings; those that Python was started with by default.
+
+    Returns:
+        The exit status: 0, or 1 if the model or an image could not be used.
+
+    Raises:
+        SystemExit: With status 2 if the arguments are wrong, with 0 after `--help`.
+
+    Example:
+
+    >>> from mml.__main__ import main
+    >>> main(["info", "missing.safetensors"])
+    1
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        packed = read_packed(parsed.model)
+        return _predict(packed, parsed.images) if parsed.command == "predict" else _info(packed)
+    except OSError as error:
+        return _complain(f"{parsed.model} cannot be read: {error.strerror or error}.")
+    except ValueError as error:
+        return _complain(error)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        description="Use a packed model: a file of ternary weights that mml.packing.save_packed wrote.",
+        epilog=f"`{PROG} COMMAND --help` says more about a command.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    predict = commands.add_parser(
+        "predict",
+        help="print the most probable classes of images",
+        description=f"Print the {MOST} most probable classes of each image. Images of any size and kind are cropped "
+        "around their middle and resized to what the model takes. Files that cannot be read are named on stderr; "
+        "the exit status is 1 then.",
+    )
+    predict.add_argument("model", metavar="MODEL", help="a packed model's file")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="an image file")
+    info = commands.add_parser(
+        "info",
+        help="print what a packed model's file holds",
+        description="Print what a packed model's file holds: its classes and layers, number and bytes of its "
+        "weights, and what they would take as float32.",
+    )
+    info.add_argument("model", metavar="MODEL", help="a packed model's file")
+    return parser
+
+
+def _predict(packed, paths):
+    shape = _input_shape(packed.config)
+    sizes_known = shape is not None and all(isinstance(size, int) and size > 0 for size in shape)
+    if not sizes_known or len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(
+            f"{packed.path} must take images, height x width x 1 or 3 channels. Received: {_shape_text(shape)}"
+        )
+    read, failed = [], 0
+    for path in paths:
+        try:
+            # Whole numbers, so that bytes hold them: a quarter of the memory.
+            read.append((path, read_image(path, *shape).astype("uint8")))
+        except (FileNotFoundError, ValueError) as error:
+            failed = _complain(error)
+    if not read:
+        return failed
+
+    model = packed.build()
+    names, outputs = packed.class_names, model.output_shape
+    if not isinstance(outputs, tuple) or len(outputs) != 2 or (outputs[1] or 0) < 2:
+        raise ValueError(f"{packed.path} must give one number for each of two classes or more. Received: {outputs}")
+    names = names or [f"class {index}" for index in range(outputs[1])]
+    if len(names) != outputs[1]:
+        raise ValueError(f"{packed.path} must name each of its {outputs[1]} classes. Received: {len(names)} names")
+    normalized = _ends_in_softmax(model)
+    for start in range(0, len(read), BATCH):
+        batch = read[start : start + BATCH]
+        rows = model.predict(np.stack([image for _, image in batch]).astype("float32"), verbose=0)
+        for (path, _), row in zip(batch, rows.astype("float64"), strict=True):
+            if not np.isfinite(row).all():
+                failed = _complain(f"{packed.path} gives no finite numbers for {path}.")
+                continue
+            probabilities = row if normalized else softmax(row)
+            print(_one_line(path))
+            for index in np.argsort(-probabilities, kind="stable")[:MOST]:
+                print(f"  {probabilities[index]:6.1%}  {_one_line(names[index])}")
+    return failed
+
+
+def _ends_in_softmax(model):
+    last = model
+    while isinstance(last, keras.Model):
+        last = last.outputs[0]._keras_history.operation
+    # A layer, or the operation that a functional model makes of the function.
+    return type(last).__name__ == "Softmax" or getattr(last, "activation", None) is keras.activations.softmax
+
+
+def _info(packed):
+    shapes = packed.ternary_shapes
+    rest = [array for name, array in packed.arrays.items() if name not in shapes]
+    n_ternary, n_rest = sum(map(math.prod, shapes.values())), sum(array.size for array in rest)
+    ternary_bytes = sum(packed.arrays[name].nbytes for name in shapes)
+    rest_bytes = sum(array.nbytes for array in rest)
+    zeros = sum(np.sum(unpack_ternary(packed.arrays[name], shape) == 0) for name, shape in shapes.items())
+    float_bytes = 4 * (n_ternary + n_rest)
+    share = f"{8 * ternary_bytes / n_ternary:.2f} bits a weight, {zeros / n_ternary:.1%} zeros" if n_ternary else ""
+
+    for label, items in (
+        ("file", [str(packed.path)]),
+        ("size", [f"{packed.size:,} bytes", "checksum fine"]),
+        ("format", [f"version {packed.version}"]),
+        ("input", [_shape_text(_input_shape(packed.config))]),
+        ("classes", packed.class_names or ["without names"]),
+        ("layers", _layer_counts(packed.config)),
+    ):
+        # Lines break between items, not within one.
+        text = ", ".join(_one_line(item).replace(" ", "\xa0") for item in items)
+        lines = textwrap.wrap(text, WIDTH - 9, break_long_words=False, break_on_hyphens=False)
+        print(f"{label:9}" + f"\n{'':9}".join(lines).replace("\xa0", " "))
+    print(f"\n{'':16}{'number':>14}{'bytes':>14}")
+    for label, number, size, note in (
+        ("ternary weights", f"{n_ternary:,}", ternary_bytes, share),
+        ("other weights", f"{n_rest:,}", rest_bytes, ", ".join(sorted({str(array.dtype) for array in rest}))),
+        ("header", "", packed.size - ternary_bytes - rest_bytes, "architecture, names, scales"),
+        ("whole file", "", packed.size, ""),
+        ("all as float32", f"{n_ternary + n_rest:,}", float_bytes, f"{float_bytes / packed.size:.1f} times the file"),
+    ):
+        print(f"{label:16}{number:>14}{size:>14,}  {note}".rstrip())
+    return 0
+
+
+def _inner_layers(config):
+    """Layers of a model in Keras's serialised form, those of models within it included."""
+    try:
+        layers = config["config"]["layers"]
+        layers = [layer for layer in layers if layer["class_name"] != "InputLayer"]  # nothing is computed there
+        return [inner for layer in layers for inner in _inner_layers(layer) or [layer]]
+    except (KeyError, TypeError):  # one layer, or no such form
+        return []
+
+
+def _layer_counts(config):
+    counts = collections.Counter(str(layer["class_name"]) for layer in _inner_layers(config))
+    return [f"{count} {name}" for name, count in counts.items()] or ["not known"]
+
+
+def _input_shape(config):
+    """Shape of a model's one input without the batch, or None where the serialised form does not tell."""
+    try:
+        inputs = [layer for layer in config["config"]["layers"] if layer["class_name"] == "InputLayer"]
+        return tuple(inputs[0]["config"]["batch_shape"][1:]) if len(inputs) == 1 else None
+    except (KeyError, TypeError):
+        return None
+
+
+def _shape_text(shape):
+    return "not known" if shape is None else " x ".join("any" if size is None else str(size) for size in shape)
+
+
+def _complain(error):
+    print(f"Error: {_one_line(' '.join(str(error).splitlines()))}", file=sys.stderr)
+    return 1
+
+
+def _one_line(text):
+    # Names come from files: no control characters for the terminal, no halves of characters.
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks
+    sys.exit(main())
