@@ -3,11 +3,18 @@ import dataclasses
 import jax
 import keras
 import numpy as np
+import oracle
 import pytest
 from comparison import assert_ternary
 
 from mml import layers
-from mml.models import VisionTransformerConfig, data_augmentation, vision_transformer
+from mml.models import (
+    VisionTransformerConfig,
+    attention_vision_transformer,
+    data_augmentation,
+    float_vision_transformer,
+    vision_transformer,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -237,3 +244,43 @@ def test_sizes_must_be_positive_integers(name, value):
 def test_what_makes_no_model_is_refused(name, value):
     with pytest.raises(ValueError, match=name):
         VisionTransformerConfig(**{name: value})
+
+
+def test_the_float_model_has_the_same_weights_and_rounds_nothing():
+    keras.utils.set_random_seed(0)
+    ternary = vision_transformer(SMALL, images())
+    keras.utils.set_random_seed(0)
+    model = float_vision_transformer(SMALL, images())
+    for weight, expected in zip(model.weights, ternary.weights, strict=True):
+        assert weight.name == expected.name and np.array_equal(weight, expected)
+    dense = model.layers[-2]
+    assert isinstance(dense, layers.DenseMML)
+    x = np.random.default_rng(0).standard_normal((5, dense.kernel.shape[0]))
+    kernel, bias, gain = (np.asarray(weight, "float64") for weight in dense.weights)
+    np.testing.assert_allclose(dense(x.astype("float32")), oracle.rms_norm(x, gain) @ kernel + bias, rtol=1e-4)
+    differ = np.abs(model.predict(images(), verbose=0) - ternary.predict(images(), verbose=0)).max()
+    assert differ > 0.01, "every product is one of floats"
+
+
+def test_the_float_model_trains_and_keeps_its_weights(tmp_path):
+    model = compiled(float_vision_transformer(SMALL, images()))
+    fit(model)
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = float_vision_transformer(SMALL)
+    again.load_weights(tmp_path / "model.weights.h5")
+    assert np.array_equal(again.predict(images(), verbose=0), model.predict(images(), verbose=0))
+    with pytest.raises(NotImplementedError, match="save its weights"):
+        model.save(tmp_path / "model.keras")
+
+
+def test_the_attention_model_has_the_sizes_of_the_configuration():
+    config = dataclasses.replace(SMALL, transformer_layers=2, head_units=(16, 8))
+    model = attention_vision_transformer(config, images())
+    d, heads, tokens, patch = 8, 2, 4, 6 * 6 * 3
+    attention = 3 * (d * heads * d + heads * d) + heads * d * d + d
+    feed_forward = d * 2 * d + 2 * d + 2 * d * d + d
+    head = (tokens * d) * 16 + 16 + 16 * 8 + 8 + 8 * 3 + 3
+    trained = patch * d + d + tokens * d + 2 * (attention + feed_forward + 2 * 2 * d) + 2 * d + head
+    assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == trained
+    losses = compiled(model).fit(images(), np.array([0, 1, 2, 1, 0, 2]), epochs=30, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]

@@ -17,7 +17,7 @@ import pytest
 from killed_run import CONFIG, tiny_data
 
 from mml.data import ImageDataset
-from mml.models import VisionTransformerConfig
+from mml.models import VisionTransformerConfig, attention_vision_transformer, vision_transformer
 from mml.training import Checkpoint, ShuffledBatches, TrainingConfig, compile_model, train
 
 SCRIPT = Path(__file__).with_name("killed_run.py")
@@ -120,7 +120,7 @@ def test_every_image_once_an_epoch_in_a_new_order():
     assert (orders[0] != orders[1]).any() and (orders[0] == orders[2]).all()
 
 
-def test_images_that_fill_up_the_last_batch_do_not_count(data, tmp_path, monkeypatch):
+def test_images_that_fill_up_the_last_batch_do_not_count(data, tmp_path):
     """The same model, trained by Keras on batches of 20, 20 and 5 images."""
 
     def linear_model(config, images):
@@ -133,8 +133,7 @@ def test_images_that_fill_up_the_last_batch_do_not_count(data, tmp_path, monkeyp
 
     data = dataclasses.replace(data, x_train=data.x_train[:, :4, :4] / 255)
     config = TrainingConfig(VisionTransformerConfig((4, 4, 3), image_size=4, patch_size=4), 3, batch_size=20)
-    monkeypatch.setattr("mml.training.vision_transformer", linear_model)
-    run = train(data, config, tmp_path, verbose=0)
+    run = train(data, config, tmp_path, verbose=0, build=linear_model)
 
     keras.utils.set_random_seed(config.seed)
     model = linear_model(config.model, data.x_train)
@@ -200,8 +199,17 @@ def test_other_data_are_another_run(run, data):
     pixels = data.x_train.copy()
     pixels[0, 0, 0, 0] ^= 1
     other = dataclasses.replace(data, x_train=pixels)
-    assert _name(CONFIG, _description(data, CONFIG)) == run.path.name
-    assert _name(CONFIG, _description(other, CONFIG)) != run.path.name
+    assert _name(CONFIG, _description(data, CONFIG, vision_transformer)) == run.path.name
+    assert _name(CONFIG, _description(other, CONFIG, vision_transformer)) != run.path.name
+
+
+def test_another_model_is_another_run(run, data, tmp_path):
+    other = train(data, CONFIG, run.path.parent, verbose=0, build=attention_vision_transformer)
+    assert other.path != run.path and other.model.name == "attention_vision_transformer"
+    again = train(data, CONFIG, run.path.parent, verbose=0, build=attention_vision_transformer)
+    assert again.path == other.path
+    for weight, expected in zip(again.model.weights, other.model.weights, strict=True):
+        assert np.array_equal(weight, expected)
 
 
 def test_damaged_file_is_named(run, data, tmp_path):

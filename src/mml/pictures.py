@@ -12,8 +12,8 @@ from mml.validation import positive_integer
 def read_image(path, height, width, channels):
     """Read an image file at a model's size.
 
-    The image is turned upright as its EXIF data say, what is transparent becomes white, 16 bits of grey become 8,
-    and of an animation the first picture is taken. The largest part in its middle that has the shape of `height`
+    The image is turned upright as its EXIF data say, what is transparent becomes white, 16 bits of grey become 8, of
+    32 bits the least becomes black and the largest white, and of an animation the first picture is taken. The largest part in its middle that has the shape of `height`
     and `width` is resized with a bicubic filter, which averages where it makes smaller. Colour profiles are not
     applied.
 
@@ -30,7 +30,7 @@ def read_image(path, height, width, channels):
         FileNotFoundError: If there is no such file.
         ValueError: If `height` or `width` is not a positive integer, if `channels` is neither 1 nor 3, or if the
             file cannot be read as an image: a folder, empty, damaged, of no known kind, of more pixels than Pillow
-            takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`), or of numbers without a known range (32 bits a channel).
+            takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`), or of numbers that are not finite.
 
     Example:
 
@@ -85,7 +85,11 @@ def _opaque(image):
             levels[image.info["transparency"]] = 255
         return Image.fromarray(levels[np.asarray(image)])
     if image.mode in ("I", "F"):
-        raise ValueError("it has 32 bits a channel, whose black and white are not known; save it with 8 or 16")
+        values = np.asarray(image, "float64")
+        if not np.isfinite(values).all():
+            raise ValueError("it holds numbers that are not finite")
+        values -= values.min()
+        return Image.fromarray(np.rint(255 / (values.max() or 1) * values).astype("uint8"))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

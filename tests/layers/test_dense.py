@@ -148,3 +148,28 @@ def test_a_clipped_scale_passes_no_gradient_to_the_kernel(value):
     x_quantized, x_scale = oracle.absmax_quantize(oracle.rms_norm(x.astype("float64")))
     expected = (x_quantized * x_scale).T @ upstream * np.clip(value, 1e-5, 1e9)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+def test_a_ternary_kernel_takes_the_place_of_the_float_one():
+    layer = DenseMML(7, activation="silu")
+    layer.build((3, 8))
+    rng = np.random.default_rng(0)
+    layer.set_weights(draw_weights(layer, rng))
+    x = rng.standard_normal((3, 8)).astype("float32")
+    expected = np.asarray(layer(x))
+    w_ternary, w_scale = layer.ternary_kernel()
+    by_oracle, scale = oracle.absmean_ternarize(np.asarray(layer.kernel, "float64"))
+    assert w_ternary.dtype == np.int8 and np.array_equal(w_ternary, by_oracle.T)
+    np.testing.assert_allclose(w_scale, scale, rtol=1e-6)
+    layer.set_ternary_kernel(w_ternary, w_scale)
+    assert [weight.name for weight in layer.weights] == ["bias", "w_ternary", "w_scale", "gain"]
+    assert "kernel" not in [weight.name for weight in layer.trainable_weights]
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-6, atol=1e-6)
+    assert np.array_equal(layer.ternary_kernel()[0], w_ternary)
+
+
+def test_a_ternary_kernel_of_another_shape_is_refused():
+    layer = DenseMML(7)
+    layer.build((None, 8))
+    with pytest.raises(ValueError, match="shape"):
+        layer.set_ternary_kernel(np.ones((8, 7), "int8"), 1.0)
