@@ -53,6 +53,7 @@ def main(path):
                         "split": split,
                         "seed": seed,
                         "model": name,
+                        "test_images": TEST_IMAGES,
                         "accuracy": round(result["acc"], 4),
                         "top_5_accuracy": round(result["top_5_acc"], 4),
                         "val_accuracy": round(float(run.history["val_acc"].max()), 4),

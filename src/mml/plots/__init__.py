@@ -27,3 +27,4 @@ from mml.plots.quantization import (
     ternary_wiring,
 )
 from mml.plots.training import best_epoch, checkpoint_sizes, step_times
+from mml.plots.worth import accuracy_against_costs, seed_intervals
