@@ -147,7 +147,16 @@ def convolutional_model():
     )
 
 
+def recurrent_model():
+    images = keras.Input((8, 8, 3))
+    x = keras.ops.sin(layers.Reshape((8, 24))(images)) * 2  # operations, as a functional model keeps them
+    x = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x)
+    x = layers.TimeDistributed(DenseMML(5))(layers.GroupNormalization(2)(x))
+    return keras.Model(images, layers.Softmax()(layers.PReLU()(layers.Flatten()(x))))
+
+
 MODELS = {
+    "recurrent": recurrent_model,
     "the book's, small": lambda: vision_transformer(SMALL, IMAGES),
     "functional": functional_model,
     "with a convolution": convolutional_model,

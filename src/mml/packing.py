@@ -213,7 +213,7 @@ class PackedFile:
                 return ops.zeros(shape, dtype)
 
         try:
-            with keras.saving.custom_object_scope(dict.fromkeys(_INITIALIZERS, Stored)):
+            with keras.saving.custom_object_scope(dict.fromkeys((*_INITIALIZERS, "Stored"), Stored)):
                 model = keras.saving.deserialize_keras_object(_for_inference(self.config), safe_mode=True)
             self._assign(model)
         except Exception as error:  # a foreign architecture may fail anywhere in Keras
