@@ -370,8 +370,9 @@ def load_packed(path):
         path: The file.
 
     Returns:
-        A Keras model that cannot be trained. Its predictions are to the bit those of the saved one if the rest is
-        float32.
+        A Keras model that cannot be trained. What it predicts is to the bit what the saved one predicts if the rest
+        is float32. (That is so for `predict`, which compiles both. Called directly, `model(x)`, a model runs operation
+        by operation and rounds otherwise; so the saved one differs from itself, too.)
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -312,7 +312,12 @@ def _check(data, config):
 def _description(data, config, build):
     digest = hashlib.sha256(data.x_train.tobytes())
     digest.update(data.y_train.tobytes())
-    return {**dataclasses.asdict(config), "build": build.__name__, "data": data.source, "data_sha256": digest.hexdigest()}
+    return {
+        **dataclasses.asdict(config),
+        "build": build.__name__,
+        "data": data.source,
+        "data_sha256": digest.hexdigest(),
+    }
 
 
 def _name(config, description):

@@ -171,5 +171,6 @@ def test_a_ternary_kernel_takes_the_place_of_the_float_one():
 def test_a_ternary_kernel_of_another_shape_is_refused():
     layer = DenseMML(7)
     layer.build((None, 8))
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(ValueError, match=r"`w_ternary` must have the shape \[units, features\] = \[7, 8\]"):
         layer.set_ternary_kernel(np.ones((8, 7), "int8"), 1.0)
+    assert layer.kernel is not None, "nothing has changed"

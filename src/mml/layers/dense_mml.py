@@ -136,8 +136,13 @@ class DenseMML(keras.layers.Layer):
         Raises:
             ValueError: If the shape is another.
         """
+        shape = self.w_ternary.shape if self.kernel is None else self.kernel.shape[::-1]
+        if tuple(w_ternary.shape) != tuple(shape):
+            raise ValueError(
+                f"`w_ternary` must have the shape [units, features] = {list(shape)}. "
+                f"Received: w_ternary.shape={tuple(w_ternary.shape)}"
+            )
         if self.kernel is not None:
-            shape = self.kernel.shape[::-1]
             # The way of Keras's own layers when they are quantised.
             self._tracker.unlock()
             self._untrack_variable(self.kernel)
