@@ -1,10 +1,12 @@
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import re
 import struct
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -272,8 +274,10 @@ def double(x):
         layers.Dense(2, activation=double, name="odd"),
         DenseMML(2, activation=double, name="odd"),
         layers.TimeDistributed(Foreign(name="odd")),
+        layers.Dense(2, activation=jax.nn.relu6, name="odd"),
+        layers.Dense(2, activation=functools.partial(keras.activations.elu, alpha=2.0), name="odd"),
     ],
-    ids=["layer", "Lambda", "function", "function of a DenseMML", "layer within a layer"],
+    ids=["layer", "Lambda", "function", "function of a DenseMML", "layer within a layer", "JAX's", "partial"],
 )
 def test_the_layer_that_cannot_be_packed_is_named(layer, tmp_path):
     model = keras.Sequential([keras.Input((4, 3)), layer])

@@ -411,13 +411,15 @@ def _for_inference(config):
         return config
     if config.get("class_name") == "DTypePolicy":
         return config["config"]["name"]  # means the same
-    return {
-        key: "zeros" if key.endswith("initializer") and value is not None
-        else None if key.endswith(_TRAINING)
-        else _for_inference(value)
-        for key, value in config.items()
-        if key not in ("build_config", "compile_config", "trainable")
-    }
+    kept = {}
+    for key, value in config.items():
+        if key.endswith("initializer") and value is not None:
+            kept[key] = "zeros"
+        elif key.endswith(_TRAINING):
+            kept[key] = None
+        elif key not in ("build_config", "compile_config", "trainable"):
+            kept[key] = _for_inference(value)
+    return kept
 
 
 def _check_layers(model):
@@ -425,10 +427,11 @@ def _check_layers(model):
     for layer in model._flatten_layers():
         parts = [part for name, part in vars(layer).items() if callable(part) and not name.endswith(_TRAINING)]
         for part in (layer, *(part for part in parts if not isinstance(part, keras.layers.Layer))):
-            if part.__module__.split(".")[0] not in ("keras", "mml"):
+            module = getattr(part, "__module__", None) or type(part).__module__
+            if module.split(".")[0] not in ("keras", "mml"):
                 raise ValueError(
                     "`model` must hold layers and functions of Keras and mml only. "
-                    f"Received: in the layer {layer.name!r}, {part.__module__}.{getattr(part, '__name__', part)}"
+                    f"Received: in the layer {layer.name!r}, {module}.{getattr(part, '__name__', part)}"
                 )
 
 
