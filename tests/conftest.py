@@ -25,6 +25,7 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # other modules shall not go on with what was compiled so: it may round otherwise
 
 
 @pytest.fixture(autouse=True)
