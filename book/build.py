@@ -8,6 +8,7 @@ place of `_build/html` in the last step: a build that fails or is interrupted le
 """
 
 import ast
+import copy
 import re
 import shutil
 import subprocess
@@ -17,11 +18,11 @@ from pathlib import Path
 import nbformat
 import papermill
 import yaml
+from facts import fill, gather
+from links import broken
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from parameters import parse
-
-DATA_SOURCE = "<!-- data-source -->"  # in a Markdown page: the sentence that the first chapter prints about its data
 
 
 class BuildError(Exception):
@@ -59,7 +60,7 @@ def describe(cells, index):
 
 
 def run_chapter(chapter, executed, given, folder):
-    """Run one chapter with papermill in `folder`, write it to `executed`, and return it as executed."""
+    """Run one chapter with papermill in `folder`, write it to `executed`, and return it with papermill's notes."""
     print(f"Running {chapter.name}", file=sys.stderr)
     try:
         notebook = papermill.execute_notebook(
@@ -83,22 +84,19 @@ def run_chapter(chapter, executed, given, folder):
             f"{chapter.name} failed: {describe(cells, index)}\n{error}\nThe chapter as far as it ran: {executed}"
         ) from None
 
+    return notebook
+
+
+def page(notebook):
+    """A chapter as executed, made ready for print."""
+    notebook = copy.deepcopy(notebook)
     # papermill's notes hold the paths and times of this machine.
     notebook.metadata.pop("papermill")
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.source = cell.source.replace("# Parameters", "# The parameters of this run, passed by papermill", 1)
-    nbformat.write(notebook, executed)
     return notebook
-
-
-def data_source(notebook):
-    """The sentence that a chapter prints about its data, None where it uses none."""
-    for cell in notebook.cells:
-        if "data-source" in cell.metadata.get("tags", []):
-            return "".join(output["text"] for output in cell.outputs if output.output_type == "stream").strip()
-    return None
 
 
 def build(root, given):
@@ -116,20 +114,22 @@ def build(root, given):
     shutil.copy(root / "_toc.yml", source)
     config = yaml.safe_load((root / "_config.yml").read_text())
     config["execute"]["execute_notebooks"] = "off"
+    config["sphinx"]["local_extensions"] = {"sphinx_extension": str(root / "book")}
     (source / "_config.yml").write_text(yaml.safe_dump(config))
 
-    sources = []
+    notebooks = {}
     for file in toc_files(yaml.safe_load((root / "_toc.yml").read_text())):
-        chapter = root / f"{file}.ipynb"
+        chapter, executed = root / f"{file}.ipynb", source / f"{file}.ipynb"
         if chapter.exists():
-            sources.append(data_source(run_chapter(chapter, source / f"{file}.ipynb", given, run)))
+            notebooks[chapter.stem] = run_chapter(chapter, executed, given, run)
+            nbformat.write(page(notebooks[chapter.stem]), executed)
 
-    for page in (source / "book").rglob("*.md"):
-        text = page.read_text()
-        if DATA_SOURCE in text:
-            if not any(sources):
-                raise BuildError(f"{page.name} names the data of this build, but no chapter printed it")
-            page.write_text(text.replace(DATA_SOURCE, f"**Measured on:** {next(filter(None, sources))}"))
+    facts = gather(notebooks, given)
+    for path in (source / "book").rglob("*.md"):
+        try:
+            path.write_text(fill(path.read_text(encoding="utf-8"), facts), encoding="utf-8")
+        except KeyError as error:
+            raise BuildError(f"{path.name} names {error}, which no chapter of this build gave") from None
 
     print("Printing the pages", file=sys.stderr)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(site)]
@@ -137,6 +137,10 @@ def build(root, given):
     printed = subprocess.run([*command, "-n", "-W", "--keep-going"], stdout=subprocess.PIPE, text=True, check=False)
     if printed.returncode:
         raise BuildError(f"jupyter-book found problems\n{printed.stdout}")
+
+    nowhere = broken(site / "_build" / "html")
+    if nowhere:
+        raise BuildError("links lead nowhere\n" + "\n".join(nowhere))
 
     published, before = output / "html", output / "html.before"
     shutil.rmtree(before, ignore_errors=True)

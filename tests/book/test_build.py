@@ -30,9 +30,12 @@ def code(name, source, *tags):
 def book(tmp_path):
     """A book of two chapters, with the real settings and the real build, in an empty folder."""
     (tmp_path / "book").mkdir()
-    for name in ("build.py", "parameters.py", "references.bib"):
+    for name in ("build.py", "facts.py", "links.py", "parameters.py", "sphinx_extension.py", "references.bib"):
         shutil.copy(ROOT / "book" / name, tmp_path / "book")
-    shutil.copy(ROOT / "_config.yml", tmp_path)
+    for name in ("_static", "_templates"):
+        shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
+    for name in ("_config.yml", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"file": "book/01_one"}, {"file": "book/02_two"}]}
     (tmp_path / "_toc.yml").write_text(yaml.safe_dump(toc))
     (tmp_path / "book" / "intro.md").write_text("# Book\n\n<!-- data-source -->\n")
@@ -153,6 +156,44 @@ def test_a_page_cannot_name_data_that_no_chapter_printed(book):
     status, output = build(book)
     assert status != 0
     assert "intro.md" in output
+
+
+def test_a_link_to_a_missing_anchor_is_an_error(book):
+    put_good_site(book)
+    (book / "book" / "intro.md").write_text('# Book\n\n<a href="01_one.html#nowhere">There</a>\n')
+    status, output = build(book)
+    assert status != 0
+    assert "intro.html links to 01_one.html#nowhere, which has no such anchor" in output
+    assert good_site_is_untouched(book)
+
+
+def test_pages_say_what_the_run_gave(book):
+    (book / "book" / "intro.md").write_text(
+        "# Book\n\nWith <!-- parameters -->, took <!-- ran-for 02_two -->.\n\n<!-- at-a-glance -->\n\n"
+        "<!-- executions -->\n\n<!-- machine -->\n\n```{bibliography}\n:all:\n```\n"
+    )
+    glance = "from IPython.display import Markdown, display\ndisplay(Markdown('Or **twelve** of them. No **more**.'))"
+    write_chapter(
+        book / "book" / "02_two.ipynb",
+        "Two",
+        new_markdown_cell("See [the norm](https://arxiv.org/abs/1910.07467), $x^2$."),
+        code("wait", "import time\ntime.sleep(2)"),
+        code("glance", glance, "at-a-glance"),
+    )
+    status, output = build(book, "DEMO_SPLIT=0.25")
+    assert status == 0, output
+    intro = (book / "_build" / "html" / "book" / "intro.html").read_text()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", intro[intro.index("<article") :]))
+    assert "DEMO_SPLIT = 0.25" in text
+    took = re.search(r"took (\d+) s", text)
+    assert 2 <= int(took[1]) < 60
+    assert re.search(r"twelve\s+Or twelve of them\.\s+Two", text), text
+    assert "more" not in text
+    assert re.search(rf"Two \d{{4}}-\d\d-\d\d \d\d:\d\d {took[1]} s 2 s 2 ", text), text
+    assert f"Python {sys.version.split()[0]}" in text
+    two = (book / "_build" / "html" / "book" / "02_two.html").read_text()
+    assert re.search(r'the norm</a> <span class="bibtex-citation"[^>]*>\[<a [^>]*href="intro.html#id\d+"', two), "a paper that is linked is cited"
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in two
 
 
 def test_an_interrupted_build_leaves_the_site_alone(book):

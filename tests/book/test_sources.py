@@ -8,9 +8,11 @@ import runpy
 import nbformat
 import pytest
 import yaml
+from PIL import Image
 
 from book_files import CHAPTERS, ROOT
 
+INTRO = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
 PARAMETERS = {"DEMO_SPLIT": 0.01, "EPOCHS": 5, "SEED": 42}
 DRAWS = re.compile(r"\bplt\.(show|subplots|figure|imshow|plot)\b|\bsns\.\w+plot\b|\bplots\.\w+\(")
 
@@ -39,10 +41,33 @@ def markdown(notebook):
     return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
-def test_the_reading_order_names_every_chapter_once():
+def toc_files():
+    """The files of the reading order, in that order."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = [entry["file"] for entry in toc["chapters"] if re.match(r"book/\d\d_", entry["file"])]
+    return [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+
+
+def test_the_reading_order_names_every_chapter_once():
+    listed = [file for file in toc_files() if re.match(r"book/\d\d_", file)]
     assert listed == [f"book/{path.stem}" for path in CHAPTERS]
+
+
+def test_the_reading_order_names_every_page_once():
+    pages = {str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "book").rglob("*.md")}
+    assert sorted(file for file in toc_files() if not re.match(r"book/\d\d_", file)) == sorted(pages - {"book/intro"})
+
+
+def test_the_first_page_has_a_row_for_every_chapter():
+    rows = re.findall(r"^\| \[(\d) .+?\]\((\S+?)\.ipynb\) .*<!-- ran-for (\S+) -->", INTRO, re.MULTILINE)
+    assert rows == [(str(int(path.stem[:2])), path.stem, path.stem) for path in CHAPTERS]
+
+
+def test_every_module_has_a_page():
+    modules = {f"mml.{path.stem}" for path in (ROOT / "src" / "mml").iterdir() if not path.stem.startswith("__")}
+    documented = set()
+    for path in (ROOT / "book" / "api").glob("*.md"):
+        documented |= set(re.findall(r"automodule:: (\S+)", path.read_text(encoding="utf-8")))
+    assert documented == modules - {"mml.memory", "mml.validation"} | {"mml.__main__"}
 
 
 def test_valid_and_without_outputs(chapter, notebook):
@@ -150,9 +175,17 @@ def test_text_reads_well_without_the_site(notebook):
     assert not re.search(r"\{(cite|ref|numref|doc|term|eq)[:\w]*\}`", markdown(notebook))
 
 
-def test_the_picture_is_what_its_script_draws():
-    draw = runpy.run_path(str(ROOT / "book" / "overview.py"))["draw"]
-    assert (ROOT / "book" / "overview.svg").read_text(encoding="utf-8") == draw()
+DRAWINGS = runpy.run_path(str(ROOT / "book" / "drawings.py"))
+
+
+@pytest.mark.parametrize("name", DRAWINGS["DRAWINGS"])
+def test_a_drawing_is_what_its_script_draws(name):
+    assert (ROOT / "book" / name).read_text(encoding="utf-8") == DRAWINGS["DRAWINGS"][name]()
+
+
+def test_the_icon_is_what_its_script_draws():
+    with Image.open(ROOT / "book" / "_static" / "favicon.ico") as icon:
+        assert icon.convert("RGBA").tobytes() == DRAWINGS["icon"]().tobytes()
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "book" / "intro.md"], ids=lambda path: path.name)

@@ -1,0 +1,138 @@
+"""What a page can say of the run that built it: on which data, for how long, with what, and what came of it.
+
+A Markdown page asks for a fact by a comment, such as `<!-- data-source -->`; `build.py` puts the fact in its place.
+"""
+
+import datetime
+import os
+import platform
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import cpuinfo
+
+from mml.training import TrainingConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tagged(notebook, tag):
+    """The cells of a notebook that have this tag."""
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def printed(cell):
+    """What a cell printed."""
+    return "".join(output["text"] for output in cell.outputs if output.output_type == "stream").strip()
+
+
+def title(notebook):
+    """The heading of a chapter."""
+    return re.match(r"# (.+)", notebook.cells[0].source)[1]
+
+
+def duration(seconds):
+    """A time for people.
+
+    >>> duration(7.4), duration(96), duration(3780)
+    ('7 s', '1 min 36 s', '1 h 3 min')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def headline(text):
+    """The first bold words of a text, and the sentence that they stand in, without marks.
+
+    >>> headline("First. The file is **9 times** smaller than **that** one. Last.")
+    ('9 times', 'The file is 9 times smaller than that one.')
+    """
+    (sentence, *_) = (part for part in re.split(r"(?<=[.!?])\s+(?=[A-Z*])", text) if "**" in part)
+    return re.search(r"\*\*(.+?)\*\*", sentence)[1], sentence.replace("**", "")
+
+
+def cards(notebooks):
+    """A card for each Markdown text that a cell tagged `at-a-glance` shows: its number, its sentence, its chapter."""
+    lines = [":::::{grid} 1 2 4 4", ":gutter: 2", ":class-container: at-a-glance", ""]
+    for name, notebook in notebooks.items():
+        for cell in tagged(notebook, "at-a-glance"):
+            for output in cell.outputs:
+                number, sentence = headline(output["data"]["text/markdown"])
+                link = f"[{title(notebook)}]({name}.ipynb)"
+                lines += [f"::::{{grid-item-card}} {number}", sentence, ":::{card-footer}", link, ":::", "::::"]
+    return "\n".join([*lines, ":::::"])
+
+
+def seconds(cell):
+    """How long papermill took over a cell."""
+    return cell.metadata.get("papermill", {}).get("duration") or 0
+
+
+def executions(notebooks):
+    """A table of the chapters: when each was run, and for how long."""
+    lines = ["| Chapter | Began (UTC) | Took | Longest cell | Cells with code |", "|---|---|--:|--:|--:|"]
+    for name, notebook in notebooks.items():
+        notes = notebook.metadata.papermill
+        began = datetime.datetime.fromisoformat(notes.start_time).astimezone(datetime.UTC)
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        lines.append(
+            f"| [{title(notebook)}]({name}.ipynb) | {began:%Y-%m-%d %H:%M} | {duration(notes.duration)} "
+            f"| {duration(max(map(seconds, cells)))} | {len(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def machine():
+    """Versions and processor of the machine that this runs on, as a table."""
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    rows = {
+        "Processor": f"{cpuinfo.get_cpu_info().get('brand_raw', platform.machine())}, {os.cpu_count()} cores",
+        "System": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+    }
+    for package in [*(re.match(r"[\w-]+", name)[0] for name in needed), "papermill", "jupyter-book"]:
+        rows[package] = version(package)
+    return "\n".join(["| What | Which |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def recipe():
+    """The values of the book's recipe, by name."""
+    config = TrainingConfig()
+    values = {**vars(config), **vars(config.model), "num_patches": config.model.num_patches}
+    values["pixels"], values["channels"] = config.model.input_shape[1:]
+    values["head"] = config.model.head_units[-1]
+    return {f"recipe {name}": str(value) for name, value in values.items()}
+
+
+def gather(notebooks, parameters):
+    """Every fact by its name.
+
+    Args:
+        notebooks: The chapters as papermill ran them, by file name without suffix, in reading order.
+        parameters: What was passed to all of them.
+    """
+    facts = {f"ran-for {name}": duration(notebook.metadata.papermill.duration) for name, notebook in notebooks.items()}
+    facts |= recipe()
+    facts["at-a-glance"] = cards(notebooks)
+    facts["executions"] = executions(notebooks)
+    facts["machine"] = machine()
+    given = ", ".join(f"`{name} = {value}`" for name, value in parameters.items())
+    facts["parameters"] = given or "each chapter's own parameters"
+    sources = [printed(cell) for notebook in notebooks.values() for cell in tagged(notebook, "data-source")]
+    if sources:
+        facts["data-source"] = f"**Measured on:** {sources[0]}"
+    return facts
+
+
+def fill(text, facts):
+    """Replace each comment of a Markdown page by the fact that it names; KeyError names one that is not there.
+
+    >>> fill("It took <!-- ran-for one -->.", {"ran-for one": "7 s"})
+    'It took 7 s.'
+    """
+    return re.sub(r"<!-- (.+?) -->", lambda found: facts[found[1]], text)

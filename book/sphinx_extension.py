@@ -1,0 +1,132 @@
+"""What the site has beyond jupyter-book: formulas as MathML, dates of pages, and API pages that know the chapters."""
+
+import ast
+import inspect
+import re
+import subprocess
+from pathlib import Path
+
+import latex2mathml.converter
+import nbformat
+import pybtex.database
+from docutils import nodes
+from sphinx.writers.html5 import HTML5Translator
+
+BOOK = Path(__file__).resolve().parent
+
+
+def visit_math(self: HTML5Translator, node):
+    """Write a formula as MathML, which browsers draw and read out by themselves."""
+    display = "block" if isinstance(node, nodes.math_block) else "inline"
+    formula = latex2mathml.converter.convert(node.astext(), display=display)
+    if display == "block":
+        formula = self.starttag(node, "div", CLASS="math") + formula + "</div>\n"
+    self.body.append(formula)
+    raise nodes.SkipNode
+
+
+def leave_thebe_out(app):
+    """Disconnect sphinx-thebe, which jupyter-book always loads; its script fails on each page for being there twice."""
+    for listeners in app.events.listeners.values():
+        for listener in [each for each in listeners if each.handler.__module__ == "sphinx_thebe"]:
+            listeners.remove(listener)
+
+
+def last_changed(book):
+    """The day of the last commit of each file of the book, by its path without suffix below the root."""
+    log = subprocess.run(
+        ["git", "log", "--format=%cs", "--name-only", "--", "."], cwd=book, capture_output=True, text=True, check=False
+    ).stdout
+    days = {}
+    for line in log.splitlines():
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", line):
+            day = line
+        elif line:
+            days.setdefault(str(Path(line).with_suffix("")), day)
+    return days
+
+
+def arxiv_keys(path):
+    """The citation key of each entry of a bibliography that has an arXiv address, by its arXiv number."""
+    entries = pybtex.database.parse_file(str(path)).entries
+    addresses = {key: entry.fields.get("url", "") for key, entry in entries.items()}
+    return {url.rpartition("/")[2]: key for key, url in addresses.items() if url.startswith("https://arxiv.org/abs/")}
+
+
+def cite(papers, text, citation):
+    """Add a citation after each `arXiv:…` or linked arXiv address in a text.
+
+    >>> cite({"1910.07467": "zhang2019root"}, "the [norm](https://arxiv.org/abs/1910.07467) here", "{cite:p}`%s`")
+    'the [norm](https://arxiv.org/abs/1910.07467) {cite:p}`zhang2019root` here'
+    """
+
+    def add(found):
+        key = papers.get(found["number"])
+        return f"{found[0]} {citation % key}" if key else found[0]
+
+    return re.sub(r"(?:\]\(https://arxiv\.org/abs/|arXiv:)(?P<number>\d{4}\.\d{4,5})\)?", add, text)
+
+
+def names_used(notebook):
+    """The full names of the package's classes and functions that a chapter's code uses.
+
+    `from mml.layers import DenseMML` counts, and `plots.matrices(...)` after `from mml import plots`.
+    """
+    used, modules = set(), {}
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or re.search(r"^\s*[%!]", cell.source, re.MULTILINE):
+            continue
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mml":
+                for name in node.names:
+                    modules[name.asname or name.name] = f"{node.module}.{name.name}"
+                    used.add(f"{node.module}.{name.name}")
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                used.add(f"{modules[node.value.id]}.{node.attr}")
+    return used
+
+
+def chapters_that_use(book):
+    """For each chapter, as Sphinx names its document, the full names of the package's that it uses."""
+    return {
+        f"/book/{path.stem}": names_used(nbformat.read(path, as_version=4))
+        for path in sorted(book.glob("[0-9][0-9]_*.ipynb"))
+    }
+
+
+def signature(app, what, name, obj, options, arguments, returned):
+    """Show the arguments of a layer's own `__init__`; Keras wraps `__new__`, which takes anything."""
+    if what == "class":
+        own = inspect.signature(obj.__init__)
+        return str(own.replace(parameters=list(own.parameters.values())[1:])), None
+    return None
+
+
+def setup(app):
+    """Called by Sphinx."""
+    papers = arxiv_keys(BOOK / "references.bib")
+    days = last_changed(BOOK)
+    chapters = chapters_that_use(Path(app.srcdir) / "book")
+
+    def mend_notebook(app, docname, source):
+        if app.env.doc2path(docname).endswith(".ipynb"):
+            text = cite(papers, source[0], "{cite:p}`%s`")
+            # pandas leaves the corner of a table empty, which is no heading
+            source[0] = text.replace("<th></th>", "<td></td>")
+
+    def link_docstring(app, what, name, obj, options, lines):
+        lines[:] = [cite(papers, line, ":cite:p:`%s`") for line in lines]
+        links = [f":doc:`{chapter}`" for chapter, names in chapters.items() if name in names]
+        if links:
+            lines += ["", ".. rubric:: In the book", "", ", ".join(links)]
+
+    def date_page(app, pagename, templatename, context, doctree):
+        context["last_updated"] = days.get(pagename)
+
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
+    app.connect("builder-inited", leave_thebe_out)
+    app.connect("source-read", mend_notebook)
+    app.connect("autodoc-process-signature", signature)
+    app.connect("autodoc-process-docstring", link_docstring, priority=900)  # after napoleon
+    app.connect("html-page-context", date_page)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
