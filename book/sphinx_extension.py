@@ -19,10 +19,20 @@ def visit_math(self: HTML5Translator, node):
     """Write a formula as MathML, which browsers draw and read out by themselves."""
     display = "block" if isinstance(node, nodes.math_block) else "inline"
     formula = latex2mathml.converter.convert(node.astext(), display=display)
-    if display == "block":
-        formula = self.starttag(node, "div", CLASS="math") + formula + "</div>\n"
+    if display == "block":  # the keyboard scrolls one that is wider than the page
+        formula = self.starttag(node, "div", CLASS="math", tabindex="0") + formula + "</div>\n"
     self.body.append(formula)
     raise nodes.SkipNode
+
+
+def visit_citation(self: HTML5Translator, node):
+    """Write an entry of the bibliography without the role that docutils gives it, which is deprecated."""
+    self.body.append(self.starttag(node, "div", CLASS="citation"))
+
+
+def depart_citation(self: HTML5Translator, node):
+    """Close what `visit_citation` opened."""
+    self.body.append("</div>\n")
 
 
 def leave_thebe_out(app):
@@ -102,6 +112,16 @@ def signature(app, what, name, obj, options, arguments, returned):
     return None
 
 
+def lighten(app, pagename, templatename, context, doctree):
+    """Leave out of a page what it would load and not show: cards' styles, and a font for the one sign of GitHub."""
+    unused = ["sphinx-thebe"] if "sd-card" in context.get("body", "") else ["sphinx-thebe", "sphinx-design", "design-tabs"]
+    for kind in ("css_files", "script_files"):
+        context[kind] = [file for file in context[kind] if not any(name in str(file.filename) for name in unused)]
+    for button in context.get("header_buttons", []):
+        for each in [button, *button.get("buttons", [])]:
+            each["icon"] = each.get("icon", "").replace("fab fa-github", "fas fa-code-branch")
+
+
 def setup(app):
     """Called by Sphinx."""
     papers = arxiv_keys(BOOK / "references.bib")
@@ -123,10 +143,12 @@ def setup(app):
     def date_page(app, pagename, templatename, context, doctree):
         context["last_updated"] = days.get(pagename)
 
+    app.add_node(nodes.citation, override=True, html=(visit_citation, depart_citation))
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
     app.connect("builder-inited", leave_thebe_out)
     app.connect("source-read", mend_notebook)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", link_docstring, priority=900)  # after napoleon
     app.connect("html-page-context", date_page)
+    app.connect("html-page-context", lighten, priority=900)  # after the theme
     return {"parallel_read_safe": True, "parallel_write_safe": True}
