@@ -8,7 +8,7 @@ PARAMETERS = 'DEMO_SPLIT=$(DEMO_SPLIT)' $(if $(EPOCHS),'EPOCHS=$(EPOCHS)')
 export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 
-.PHONY: book test bench clean python parameters
+.PHONY: book test lint bench clean python parameters
 
 book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
@@ -16,6 +16,11 @@ book: parameters .venv/ready
 test: .venv/peer
 	.venv/bin/python -m pytest -n 2
 	.venv/bin/python -m pytest -n 2 --nbmake book
+
+# What .pre-commit-config.yaml lists, on all files; it mends what it can, and fails where it had to.
+lint: export PRE_COMMIT_HOME = $(CURDIR)/_build/pre-commit
+lint: .venv/ready
+	.venv/bin/pre-commit run --all-files --show-diff-on-failure
 
 # Measures the package beside the peer and a float transformer, for about half an hour, and writes the tables of
 # speed in book/results. Nothing else should run meanwhile.

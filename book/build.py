@@ -2,9 +2,9 @@
 
     python book/build.py DEMO_SPLIT=0.01 EPOCHS=5
 
-`_build/run` is the folder the chapters run in, so that they share one `runs/`. It starts empty, so that each figure on
-the site comes from this build. `_build/source` is the book with its chapters as executed. The finished site takes the
-place of `_build/html` in the last step: a build that fails or is interrupted leaves the site that was there.
+`_build/run` is the folder the chapters run in, so that they share one `runs/`. It starts empty, so that each figure
+on the site comes from this build. `_build/source` is the book with its chapters as executed. The finished site takes
+the place of `_build/html` in the last step: a build that fails or is interrupted leaves the site that was there.
 """
 
 import ast

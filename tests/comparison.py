@@ -38,8 +38,7 @@ def output_and_gradients(layer):
 
 def assert_close(actual, expected, names, tolerance=TOLERANCE):
     """Each array differs from its counterpart by at most `tolerance` of the counterpart's largest magnitude."""
-    assert len(actual) == len(expected) == len(names)
-    for name, a, e in zip(names, actual, expected):
+    for name, a, e in zip(names, actual, expected, strict=True):
         assert a.shape == e.shape, name
         assert np.all(np.isfinite(a)), name
         error = np.max(np.abs(a - e)) / np.max(np.abs(e))
@@ -47,7 +46,11 @@ def assert_close(actual, expected, names, tolerance=TOLERANCE):
 
 
 def names_of(layer):
-    return ["output", "gradient of the input", *(f"gradient of {weight.path}" for weight in layer.trainable_variables)]
+    return [
+        "output",
+        "gradient of the input",
+        *(f"gradient of {weight.path}" for weight in layer.trainable_variables),
+    ]
 
 
 def assert_equals_oracle(layer, forward, input_shape, count=2):

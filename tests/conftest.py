@@ -4,10 +4,10 @@ import os
 
 os.environ["KERAS_BACKEND"] = "jax"
 
-import jax  # noqa: E402
-import keras  # noqa: E402
-import matplotlib.pyplot as plt  # noqa: E402
-import pytest  # noqa: E402
+import jax
+import keras
+import matplotlib.pyplot as plt
+import pytest
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,11 +9,11 @@ import sys
 
 os.environ["KERAS_BACKEND"] = "jax"
 
-import keras  # noqa: E402
+import keras
 
-from mml.data import load_cifar10  # noqa: E402
-from mml.models import VisionTransformerConfig  # noqa: E402
-from mml.training import TrainingConfig, train  # noqa: E402
+from mml.data import load_cifar10
+from mml.models import VisionTransformerConfig
+from mml.training import TrainingConfig, train
 
 CONFIG = TrainingConfig(
     VisionTransformerConfig(

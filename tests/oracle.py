@@ -32,7 +32,7 @@ def rounding_margins():
 
 
 def away_from_boundaries(draw, forward, count, margin=1e-4):
-    """The first `count` results of `draw(rng)`, over the seeds 0, 1, ..., for which `forward` rounds nothing doubtful."""
+    """The first `count` results of `draw(rng)`, over the seeds 0, 1, ..., where `forward` rounds nothing doubtful."""
     found = []
     for seed in range(1000):
         drawn = draw(np.random.default_rng(seed))
@@ -126,7 +126,7 @@ def linear_recurrence(forget, candidate, initial_state=None):
 
 
 def gru(x, *weights, fully_mml=True, activation="silu", recurrent_activation="sigmoid"):
-    """MLGRU (arXiv:2406.02528, section 3.3.1); when not fully ternary, data and output gates are ordinary products."""
+    """MLGRU (arXiv:2406.02528, section 3.3.1); not fully ternary, its data and output gates are ordinary products."""
     if fully_mml:
         forget, candidate, data = np.split(dense(x, *weights[:3]), 3, axis=-1)
     else:

@@ -107,7 +107,9 @@ def test_the_summary_shows_the_table(default_model, monkeypatch):
 
 def test_the_rates_and_activations_are_the_seed_s(default_model):
     blocks = [layer for layer in default_model.layers if isinstance(layer, layers.TransformerBlockMML)]
-    assert {(b.embedding_dim, b.ffn_dim, b.num_heads, b.fully_mml, b.rate) for b in blocks} == {(64, 128, 4, True, 0.1)}
+    assert {(b.embedding_dim, b.ffn_dim, b.num_heads, b.fully_mml, b.rate) for b in blocks} == {
+        (64, 128, 4, True, 0.1)
+    }
     norm, _, dropout, first, second, last = default_model.layers[-6:]
     assert norm.epsilon == 1e-6 and dropout.rate == 0.5
     assert [layer.activation for layer in (first, second, last)] == [keras.activations.linear] * 3
@@ -192,9 +194,7 @@ def test_augmentation_varies_images_in_training_only():
     normalized = np.asarray(augmentation.layers[0](x))
     np.testing.assert_allclose(normalized.mean((0, 1, 2)), np.zeros(3), atol=1e-5)
     np.testing.assert_allclose(normalized.std((0, 1, 2)), np.ones(3), rtol=1e-4)
-    np.testing.assert_allclose(
-        normalized, (x - x.mean((0, 1, 2))) / x.std((0, 1, 2)), rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(normalized, (x - x.mean((0, 1, 2))) / x.std((0, 1, 2)), rtol=1e-4, atol=1e-4)
 
 
 def test_normalisation_comes_with_the_weights(tmp_path):
@@ -286,6 +286,8 @@ def test_the_attention_model_has_the_sizes_of_the_configuration():
 
 def test_the_attention_model_learns():
     keras.utils.set_random_seed(0)
-    model = compiled(attention_vision_transformer(dataclasses.replace(SMALL, dropout=0.0, head_dropout=0.0), images()))
+    model = compiled(
+        attention_vision_transformer(dataclasses.replace(SMALL, dropout=0.0, head_dropout=0.0), images())
+    )
     losses = model.fit(images(), np.array([0, 1, 2, 1, 0, 2]), epochs=60, verbose=0).history["loss"]
     assert losses[-1] < losses[0] / 2

@@ -119,7 +119,9 @@ def test_recurrence_equals_the_loop(device, batch, time, features, with_initial_
     np.testing.assert_allclose(states, oracle.linear_recurrence(*exact), rtol=1e-5, atol=1e-6)
     upstream = np.random.default_rng(1).normal(size=states.shape)
     for actual, expected in zip(
-        pull_back(upstream.astype("float32")), oracle.gradients(oracle.linear_recurrence, exact, upstream)
+        pull_back(upstream.astype("float32")),
+        oracle.gradients(oracle.linear_recurrence, exact, upstream),
+        strict=True,
     ):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 * np.max(np.abs(expected)))
 

@@ -17,9 +17,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from keras import layers
 
 from mml.layers import (
+    GRUMML,
     AttentionMML,
     DenseMML,
-    GRUMML,
     PatchEmbedding,
     Patches,
     RMSNorm,
@@ -486,7 +486,12 @@ SYSTEM = {"module": "os", "class_name": "function", "config": "system", "registe
         {"module": "keras.layers", "class_name": "Dense", "config": {"units": 2}, "registered_name": "a>Foreign"},
         {"module": "mml.training", "class_name": "train", "config": {}, "registered_name": "train"},
         {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}},
-        {"module": "keras.utils", "class_name": "get_file", "config": {"origin": "file:///"}, "registered_name": None},
+        {
+            "module": "keras.utils",
+            "class_name": "get_file",
+            "config": {"origin": "file:///"},
+            "registered_name": None,
+        },
     ],
     ids=lambda layer: layer["class_name"],
 )

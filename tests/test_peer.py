@@ -1,4 +1,4 @@
-"""The same weights give the same outputs and gradients as in keras-matmulless 0.1.2, the package of the seed notebook.
+"""The same weights give the same outputs and gradients as in keras-matmulless 0.1.2, the seed notebook's package.
 
 It is installed beside current Keras with `pip install --no-deps keras-matmulless einops jaxtyping`.
 
@@ -176,7 +176,9 @@ def predict(model, x):
     """Layer by layer, so that the eight equal blocks are compiled once; training is not given."""
     for layer in model.layers:
         variables = [v.value for v in layer.trainable_variables], [v.value for v in layer.non_trainable_variables]
-        x = jax.jit(lambda trainable, fixed, x, layer=layer: layer.stateless_call(trainable, fixed, x)[0])(*variables, x)
+        x = jax.jit(lambda trainable, fixed, x, layer=layer: layer.stateless_call(trainable, fixed, x)[0])(
+            *variables, x
+        )
     return np.asarray(x)
 
 
@@ -195,7 +197,9 @@ def test_the_default_model(float64):
     images = rng.integers(0, 256, size=(2, 32, 32, 3)).astype("float64")
     prepared = np.asarray(whole.layers[0](images))
     expected = predict(theirs, prepared)
-    assert_close([predict(ours, prepared), predict(whole, images)], [expected] * 2, ["ours", "ours with augmentation"])
+    assert_close(
+        [predict(ours, prepared), predict(whole, images)], [expected] * 2, ["ours", "ours with augmentation"]
+    )
 
 
 def test_a_small_model_with_gradients(float64):

@@ -2,9 +2,9 @@
 
     python -m mml.results.inference inference.csv
 
-It takes about two minutes, in which nothing else should run. The models take turns: in each round each of them predicts
-once. Memory is what a process holds after a prediction, less what it held before it had the model; the program is
-compiled beforehand.
+It takes about two minutes, in which nothing else should run. The models take turns: in each round each of them
+predicts once. Memory is what a process holds after a prediction, less what it held before it had the model; the
+program is compiled beforehand.
 """
 
 import datetime
@@ -19,17 +19,17 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import jax  # noqa: E402
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
+import jax
+import keras
+import numpy as np
+import pandas as pd
 
-from mml.models import (  # noqa: E402
+from mml.models import (
     attention_vision_transformer,
     float_vision_transformer,
     vision_transformer,
 )
-from mml.packing import load_packed, save_packed  # noqa: E402
+from mml.packing import load_packed, save_packed
 
 BUILD = {
     "ternary": vision_transformer,

@@ -2,8 +2,8 @@
 
     python -m mml.results.seeds seeds.csv
 
-Each run takes about a minute on two CPU cores. It trains on the 1 % demo split of CIFAR-10, and is tested on the first
-100 and on the first 1,017 test images. Runs that are complete in `runs/` are loaded.
+Each run takes about a minute on two CPU cores. It trains on the 1 % demo split of CIFAR-10, and is tested on the
+first 100 and on the first 1,017 test images. Runs that are complete in `runs/` are loaded.
 """
 
 import os
@@ -12,14 +12,14 @@ import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import dataclasses  # noqa: E402
+import dataclasses
 
-import jax  # noqa: E402
-import keras  # noqa: E402
-import pandas as pd  # noqa: E402
+import jax
+import keras
+import pandas as pd
 
-from mml.data import load_cifar10  # noqa: E402
-from mml.training import TrainingConfig, train  # noqa: E402
+from mml.data import load_cifar10
+from mml.training import TrainingConfig, train
 
 SEEDS = range(8)
 TEST_IMAGES = (100, 1017)

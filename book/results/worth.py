@@ -2,9 +2,9 @@
 
     python -m mml.results.worth worth.csv
 
-It trains on the 1 % and on the 10 % split of CIFAR-10 and tests on the first 1,017 test images: about two hours on two
-CPU cores, and 9 GB of checkpoints in `runs/`. Runs that are complete there are loaded, and the table is written after
-each one.
+It trains on the 1 % and on the 10 % split of CIFAR-10 and tests on the first 1,017 test images: about two hours on
+two CPU cores, and 9 GB of checkpoints in `runs/`. Runs that are complete there are loaded, and the table is written
+after each one.
 """
 
 import os
@@ -13,19 +13,19 @@ import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import dataclasses  # noqa: E402
+import dataclasses
 
-import jax  # noqa: E402
-import keras  # noqa: E402
-import pandas as pd  # noqa: E402
+import jax
+import keras
+import pandas as pd
 
-from mml.data import load_cifar10  # noqa: E402
-from mml.models import (  # noqa: E402
+from mml.data import load_cifar10
+from mml.models import (
     attention_vision_transformer,
     float_vision_transformer,
     vision_transformer,
 )
-from mml.training import TrainingConfig, train  # noqa: E402
+from mml.training import TrainingConfig, train
 
 SEEDS = {0.01: range(8), 0.1: range(3)}
 TEST_IMAGES = 1017
@@ -64,7 +64,9 @@ def main(path):
                         "device": f"{platform.machine()} {jax.devices()[0].platform}",
                     }
                 )
-                print({key: rows[-1][key] for key in ("split", "seed", "model", "accuracy", "val_accuracy")}, flush=True)
+                print(
+                    {key: rows[-1][key] for key in ("split", "seed", "model", "accuracy", "val_accuracy")}, flush=True
+                )
                 partial = f"{path}.partial"
                 pd.DataFrame(rows).to_csv(partial, index=False)
                 os.replace(partial, path)

@@ -4,6 +4,6 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # what the package installs; has no effect once Keras is imported
 
-from mml.memory import keep_freed_memory  # noqa: E402
+from mml.memory import keep_freed_memory
 
 keep_freed_memory()  # before JAX starts its threads

@@ -236,7 +236,7 @@ def _cost_of_batch(model, images):
         return model.stateless_call(*arguments, training=False)[0]
 
     program = jax.make_jaxpr(predict)(trainable, non_trainable, x)
-    weights = zip(program.jaxpr.invars, trainable + non_trainable)
+    weights = zip(program.jaxpr.invars, trainable + non_trainable, strict=False)  # the last one is the images
     nonzeros = {id(variable): int(np.count_nonzero(value)) for variable, value in weights if _is_ternary(value)}
     return _cost(program.jaxpr, nonzeros)
 
@@ -277,7 +277,7 @@ def _cost(jaxpr, nonzeros):
 
 def _cost_of_call(inner, operands, nonzeros):
     inner = getattr(inner, "jaxpr", inner)
-    pairs = zip(inner.invars, operands)
+    pairs = zip(inner.invars, operands, strict=False)
     return _cost(inner, {id(name): nonzeros[id(operand)] for name, operand in pairs if id(operand) in nonzeros})
 
 

@@ -89,9 +89,7 @@ def load_cifar10(split=0.01, source="auto"):
         except ConnectionError as error:
             if source == "cifar10":
                 raise
-            warnings.warn(
-                f"Using scikit-learn's handwritten digits in the place of CIFAR-10.\n{error}", stacklevel=2
-            )
+            warnings.warn(f"Using scikit-learn's handwritten digits in the place of CIFAR-10.\n{error}", stacklevel=2)
             return load_cifar10(split, source="digits")
     return _take(split, arrays, class_names, name)
 
@@ -102,8 +100,8 @@ def _take(split, arrays, class_names, name):
     if n_train > len(x_train) or n_test > len(x_test):
         largest = min(len(x_train) / CIFAR10_TRAIN, len(x_test) / CIFAR10_TEST)
         raise ValueError(
-            f"`split`={split} asks for {n_train:,} training and {n_test:,} test images, and the source, {name}, holds "
-            f"{len(x_train):,} and {len(x_test):,}. Ask for at most {int(largest * 10_000) / 10_000}, or see "
+            f"`split`={split} asks for {n_train:,} training and {n_test:,} test images, and the source, {name}, "
+            f"holds {len(x_train):,} and {len(x_test):,}. Ask for at most {int(largest * 10_000) / 10_000}, or see "
             "`load_cifar10` for how to get the whole of CIFAR-10."
         )
     if not n_train or not n_test:

@@ -10,8 +10,8 @@ JSON header, the header, and the bytes of the arrays. Its metadata, strings all 
 - `ternary`: a JSON object, `[units, features, scale]` of each ternary kernel;
 - `sha256`: the digest of the whole file, taken with zeros in the place of its own 64 digits.
 
-The arrays are named by the layer, the position of a layer within it, and the weight. That of a ternary kernel holds its
-bytes, see `pack_ternary`.
+The arrays are named by the layer, the position of a layer within it, and the weight. That of a ternary kernel holds
+its bytes, see `pack_ternary`.
 """
 
 import dataclasses
@@ -112,7 +112,7 @@ def unpack_ternary(packed, shape):
 
 
 def additions_only_product(x_quantized, w_ternary):
-    """Multiply 8-bit vectors by a ternary matrix without a multiplication: the reference, in as few lines as it takes.
+    """Multiply 8-bit vectors by a ternary matrix without a multiplication: the reference, in the fewest lines.
 
     An output is the sum of the inputs whose weight is 1, less the sum of those whose weight is -1.
 
@@ -343,7 +343,9 @@ def read_packed(path):
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no packed model, or its header is damaged.") from error
     if (file_format, version) != (FORMAT, VERSION):
-        raise ValueError(f"{path} must be a {FORMAT!r} of version {VERSION!r}. Received: {file_format!r}, {version!r}")
+        raise ValueError(
+            f"{path} must be a {FORMAT!r} of version {VERSION!r}. Received: {file_format!r}, {version!r}"
+        )
     if hashlib.sha256(raw.replace(_digest_field(digest), _digest_field("0" * 64), 1)).hexdigest() != digest:
         raise ValueError(f"{path} is damaged: its contents do not fit its checksum.")
     try:
@@ -371,8 +373,8 @@ def load_packed(path):
 
     Returns:
         A Keras model that cannot be trained. What it predicts is to the bit what the saved one predicts if the rest
-        is float32. (That is so for `predict`, which compiles both. Called directly, `model(x)`, a model runs operation
-        by operation and rounds otherwise; so the saved one differs from itself, too.)
+        is float32. (That is so for `predict`, which compiles both. Called directly, `model(x)`, a model runs
+        operation by operation and rounds otherwise; so the saved one differs from itself, too.)
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -13,9 +13,9 @@ def read_image(path, height, width, channels):
     """Read an image file at a model's size.
 
     The image is turned upright as its EXIF data say, what is transparent becomes white, 16 bits of grey become 8, of
-    32 bits the least becomes black and the largest white, and of an animation the first picture is taken. The largest part in its middle that has the shape of `height`
-    and `width` is resized with a bicubic filter, which averages where it makes smaller. Colour profiles are not
-    applied.
+    32 bits the least becomes black and the largest white, and of an animation the first picture is taken. The
+    largest part in its middle that has the shape of `height` and `width` is resized with a bicubic filter, which
+    averages where it makes smaller. Colour profiles are not applied.
 
     Args:
         path: The file, of any kind that Pillow reads.

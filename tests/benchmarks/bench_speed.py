@@ -1,7 +1,8 @@
 """Measure speed: `make bench`, or `python -m pytest -p no:randomly tests/benchmarks/bench_speed.py`.
 
 Takes about half an hour on two cores, half of it the peer's. With `-k` a part is measured, and the other rows of the
-tables stay; with `--benchmark-disable` each thing is done once and no table is written. Nothing is asserted about time.
+tables stay; with `--benchmark-disable` each thing is done once and no table is written. Nothing is asserted about
+time.
 
 Each contender works in a process of its own, see `worker`. Each round of a benchmark times every contender once, one
 after the other, so that what else the machine does meets all of them. Programs are compiled anew, without JAX's cache
@@ -297,8 +298,8 @@ def write_peer(rows, data):
 def test_tokens(benchmark, data, workers, direction):
     """One block at growing numbers of tokens: all lengths and both kinds of block in each round.
 
-    `gradient` is the forward and the backward pass, with respect to weights and input. All run in this process, so that
-    both kinds of block have the setting of `mml.memory.keep_freed_memory`.
+    `gradient` is the forward and the backward pass, with respect to weights and input. All run in this process, so
+    that both kinds of block have the setting of `mml.memory.keep_freed_memory`.
     """
     workers.end()
     programs = {

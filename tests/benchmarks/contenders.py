@@ -4,8 +4,8 @@ Only `ours` and its block import `mml`, and only when they are built: importing 
 its memory, see `mml.memory`.
 
 - `ours`: this package's.
-- `peer`: that of keras-matmulless 0.1.2, as published. Keras's rotation and zoom declare that they cannot be compiled,
-  so Keras runs it operation by operation.
+- `peer`: that of keras-matmulless 0.1.2, as published. Keras's rotation and zoom declare that they cannot be
+  compiled, so Keras runs it operation by operation.
 - `peer_jit`: the same, compiled all the same.
 - `float_vit`: a vision transformer of equal size with attention and float weights, as keras.io's example builds it,
   with the sizes of the head of the others; compiled too.

@@ -4,18 +4,18 @@
 
 Whatever else is in a step (augmentation, norms, rounding, the recurrence, dropout) is counted as free.
 
-`matrix_product_flops`: a layer from `in` to `out` features takes `2 * batch * tokens * in * out` to compute its output,
-as many for its weights' gradient, and as many for its input's, which the first layer does not need: the pixels are not
-trained. The products are counted as float32 ones, which is how a CPU computes them fastest.
+`matrix_product_flops`: a layer from `in` to `out` features takes `2 * batch * tokens * in * out` to compute its
+output, as many for its weights' gradient, and as many for its input's, which the first layer does not need: the
+pixels are not trained. The products are counted as float32 ones, which is how a CPU computes them fastest.
 
 `optimizer_bytes`: AdamW reads weight, gradient and two moments and writes weight and moments: 7 float32 numbers for
 each trainable weight.
 
 `gemm_rate`: 2 * 2048**3 operations over the time of a compiled float32 product of two matrices of 2048 x 2048.
 
-`copy_rate`: bytes read and written over the time of a compiled pass over an array of 2**25 float32 numbers, which takes
-each from memory and puts it back changed. The pass is in place, as the optimizer's update is, so that it neither waits
-for new memory nor reads what it overwrites; a copy to another array is slower.
+`copy_rate`: bytes read and written over the time of a compiled pass over an array of 2**25 float32 numbers, which
+takes each from memory and puts it back changed. The pass is in place, as the optimizer's update is, so that it
+neither waits for new memory nor reads what it overwrites; a copy to another array is slower.
 """
 
 import math

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/speed_tables.py
 
-prints them. In all of them a ratio is one of medians of interleaved runs, a contender's over ours; `low` and `high` are
-the 5th and the 95th percentile, of a ratio over the rounds.
+prints them. In all of them a ratio is one of medians of interleaved runs, a contender's over ours; `low` and `high`
+are the 5th and the 95th percentile, of a ratio over the rounds.
 """
 
 import datetime

@@ -14,12 +14,12 @@ compiles (`first_step`), and to save and to load weights and optimizer (`checkpo
 `training_step`, `prediction_step`: seconds of one step of that model (`seconds`).
 
 `whole_run`: seconds of the seed's training cell with all before it, building included (`whole_run`): all epochs, with
-validation, keeping the best epoch's weights; for ours that is `mml.training.train`, which saves the latest epoch's too.
-Without these, for it cannot save them on current Keras, for the peer.
+validation, keeping the best epoch's weights; for ours that is `mml.training.train`, which saves the latest epoch's
+too. Without these, for it cannot save them on current Keras, for the peer.
 
-The peer as published trains two epochs, and the others count as long as the second. Five take a quarter of an hour; and
-each operation that JAX compiles anew, at each step, takes up some of the memory maps that a process may have, so that
-with Linux's usual number of them (vm.max_map_count) the process dies in the third epoch.
+The peer as published trains two epochs, and the others count as long as the second. Five take a quarter of an hour;
+and each operation that JAX compiles anew, at each step, takes up some of the memory maps that a process may have, so
+that with Linux's usual number of them (vm.max_map_count) the process dies in the third epoch.
 
 `first_step` and `whole_run` give the peak of the process's memory in bytes too (`peak_memory`).
 """
@@ -101,7 +101,9 @@ class Measurements:
         start = time.perf_counter()
         epochs = EPOCHS_AS_PUBLISHED if self.name == "peer" else self.config.epochs
         ends = []
-        callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))]
+        callbacks = [
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
+        ]
         if self.name == "float_vit":
             path = str(Path(directory) / "checkpoint.weights.h5")
             callbacks.append(

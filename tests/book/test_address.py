@@ -5,7 +5,6 @@ import subprocess
 
 import nbformat
 import pytest
-
 from book_files import CHAPTERS, CONFIG, ROOT, SITE
 
 REPOSITORY = re.compile(

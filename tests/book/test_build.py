@@ -11,9 +11,8 @@ import time
 import nbformat
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
 from book_files import ROOT
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
@@ -55,7 +54,7 @@ def book(tmp_path):
     return tmp_path
 
 
-# A process started in the background of a shell, as these tests may be, ignores Ctrl-C, and its children inherit that.
+# A process started in the background of a shell, as these tests may be, ignores Ctrl-C, and so do its children.
 HEED_CTRL_C = """
 import runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -100,7 +99,8 @@ def test_prints_what_papermill_ran(book):
     status, output = build(book, "DEMO_SPLIT=0.25")
     assert status == 0, output
     pages = {
-        name: (book / "_build" / "html" / "book" / f"{name}.html").read_text() for name in ("intro", "01_one", "02_two")
+        name: (book / "_build" / "html" / "book" / f"{name}.html").read_text()
+        for name in ("intro", "01_one", "02_two")
     }
     assert "seven numbers" in pages["intro"]
     assert "0.5 10" in pages["01_one"], "the parameter given, and the chapter's own"

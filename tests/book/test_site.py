@@ -4,7 +4,6 @@ import html
 import re
 
 import pytest
-
 from book_files import CHAPTERS, ROOT, SITE
 
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="the site is not built: make book")

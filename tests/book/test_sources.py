@@ -1,6 +1,7 @@
 """The chapters' sources: what each must have so that it reads and runs the same in every place."""
 
 import ast
+import itertools
 import json
 import re
 import runpy
@@ -11,6 +12,7 @@ import yaml
 from PIL import Image
 
 from book_files import CHAPTERS, ROOT
+from PIL import Image
 
 INTRO = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
 PARAMETERS = {"DEMO_SPLIT": 0.01, "EPOCHS": 5, "SEED": 42}
@@ -102,7 +104,7 @@ def test_headings_skip_no_level(notebook):
     text = re.sub(r"^```.*?^```", "", markdown(notebook), flags=re.MULTILINE | re.DOTALL)
     levels = [len(hashes) for hashes in re.findall(r"^(#+) ", text, re.MULTILINE)]
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 def test_the_set_up_cell_is_the_same_in_every_chapter(notebook):
@@ -120,7 +122,9 @@ def test_the_set_up_cell_comes_before_keras_and_installs_only_what_is_missing(no
 
 
 def test_parameters_are_one_cell_of_literals(notebook):
-    used = {name for name in PARAMETERS if any(re.search(rf"\b{name}\b", cell.source) for cell in code_cells(notebook))}
+    used = {
+        name for name in PARAMETERS if any(re.search(rf"\b{name}\b", cell.source) for cell in code_cells(notebook))
+    }
     cells = code_cells(notebook, "parameters")
     if not used:
         assert not cells

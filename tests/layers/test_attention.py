@@ -11,7 +11,10 @@ from mml.layers import AttentionMML
 @pytest.mark.parametrize("fully_mml", [True, False])
 def test_equals_the_formula(fully_mml):
     assert_equals_oracle(
-        AttentionMML(2, 8, fully_mml=fully_mml), functools.partial(oracle.gru, fully_mml=fully_mml), (2, 5, 6), count=1
+        AttentionMML(2, 8, fully_mml=fully_mml),
+        functools.partial(oracle.gru, fully_mml=fully_mml),
+        (2, 5, 6),
+        count=1,
     )
 
 

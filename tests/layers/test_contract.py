@@ -72,7 +72,7 @@ def fit(model, name):
 
 def assert_same(actual, expected):
     assert len(actual) == len(expected)
-    for a, e in zip(actual, expected):
+    for a, e in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(a, e)
 
 
@@ -85,7 +85,9 @@ def test_config_round_trip(name):
     layer = make(name, name="chosen")
     config = layer.get_config()
     assert set(CASES[name][0]) <= set(config)
-    restored = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(layer))))
+    restored = keras.saving.deserialize_keras_object(
+        json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    )
     assert type(restored) is type(layer) and restored.name == "chosen"
     assert restored.get_config() == config == type(layer).from_config(config).get_config()
     x = draw(name)
@@ -116,7 +118,7 @@ def test_called_without_training_is_inference(name):
         np.testing.assert_array_equal(layer(x, training=False), output)
     inputs = keras.Input(x.shape[1:])
     predicted = keras.Model(inputs, layer(inputs)).predict(x, batch_size=3, verbose=0)
-    # A value at a rounding boundary may fall to either side in the compiled program: that moves few outputs, a little.
+    # A value at a rounding boundary may fall to either side in the compiled program: it moves few outputs, a little.
     difference = np.abs(predicted - output) / np.max(np.abs(output))
     assert np.mean(difference < 1e-5) > 0.8 and np.max(difference) < 0.05
 
@@ -183,7 +185,7 @@ def test_training_is_compiled_and_goes_on_after_loading_as_if_nothing_had_happen
     model = compiled(model_of(name))
     before = [np.array(weight) for weight in model.trainable_variables]
     assert np.all(np.isfinite(fit(model, name)))
-    for weight, old in zip(model.trainable_variables, before):
+    for weight, old in zip(model.trainable_variables, before, strict=True):
         assert np.any(np.asarray(weight) != old), f"{weight.path} learns nothing"
 
     model.save(tmp_path / "m.keras")

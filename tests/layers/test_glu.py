@@ -43,7 +43,16 @@ def test_a_gain_for_each_position_needs_the_length():
 
 @pytest.mark.parametrize(
     "features, hidden_ratio, expected",
-    [(8, 4, 256), (64, 4, 256), (96, 4, 256), (97, 4, 256), (98, 4, 512), (768, 4, 2048), (64, 12, 512), (64, 13, 768)],
+    [
+        (8, 4, 256),
+        (64, 4, 256),
+        (96, 4, 256),
+        (97, 4, 256),
+        (98, 4, 512),
+        (768, 4, 2048),
+        (64, 12, 512),
+        (64, 13, 768),
+    ],
 )
 def test_default_width_is_the_next_multiple_of_256(features, hidden_ratio, expected):
     # int(features * hidden_ratio * 2 / 3) is rounded down first: 97 * 4 * 2 / 3 = 258.67, so 512.

@@ -91,7 +91,9 @@ def primitives_inside_loops(jaxpr, inside=False):
         if inside:
             yield equation.primitive.name
         loop = inside or equation.primitive.name in ("scan", "while")
-        for parameter in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "jaxpr") or hasattr(p, "eqns")):
+        for parameter in jax.tree.leaves(
+            equation.params, is_leaf=lambda p: hasattr(p, "jaxpr") or hasattr(p, "eqns")
+        ):
             if hasattr(parameter, "jaxpr") or hasattr(parameter, "eqns"):
                 yield from primitives_inside_loops(getattr(parameter, "jaxpr", parameter), loop)
 
@@ -124,9 +126,7 @@ def test_initial_values_penalties_and_projections_are_used():
     )
     layer.build((None, 5, 6))
     assert all(np.all(weight == 1) for weight in layer.get_weights())
-    np.testing.assert_allclose(
-        np.sort(layer.losses), np.sort([0.01 * n for n in (96, 16, 48, 8, 64, 8)]), rtol=1e-5
-    )
+    np.testing.assert_allclose(np.sort(layer.losses), np.sort([0.01 * n for n in (96, 16, 48, 8, 64, 8)]), rtol=1e-5)
     constraints = [type(weight.constraint).__name__ for weight in layer.weights if weight.name != "gain"]
     assert constraints == ["NonNeg", "UnitNorm"] * 3
 

@@ -105,7 +105,7 @@ def test_histograms_hold_every_pixel_before_and_after(images):
     for axis, edges in ((before, (0, 255)), (after, (-mean / std, (255 - mean) / std))):
         assert len(axis.lines) >= 3
         for channel, line in enumerate(axis.lines[:3]):
-            x, y = line.get_data()
+            x = line.get_xdata()
             low, high = (np.broadcast_to(edge, 3)[channel] for edge in edges)
             np.testing.assert_allclose([x.min(), x.max()], [low, high], atol=1e-9)
             assert line.get_label() == ("red", "green", "blue")[channel]

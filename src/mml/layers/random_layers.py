@@ -35,7 +35,7 @@ class _RandomLayer:
     def load_own_variables(self, store):
         # Weights saved from a layer of Keras hold no state; then the generator stays where it is.
         for index, state in enumerate(self.variables):
-            if f"random_state_{index}" in store.keys():
+            if f"random_state_{index}" in store:
                 state.assign(store[f"random_state_{index}"])
 
 
@@ -65,7 +65,10 @@ def _neighbours(coordinate, size):
     below = ops.floor(coordinate)
     weight = coordinate - below
     pixels = ops.cast(below, "int32") % (2 * size), (ops.cast(below, "int32") + 1) % (2 * size)
-    return [(ops.minimum(pixel, 2 * size - 1 - pixel), share) for pixel, share in zip(pixels, (1 - weight, weight))]
+    return [
+        (ops.minimum(pixel, 2 * size - 1 - pixel), share)
+        for pixel, share in zip(pixels, (1 - weight, weight), strict=True)
+    ]
 
 
 @keras.saving.register_keras_serializable(package="mml")

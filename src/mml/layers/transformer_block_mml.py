@@ -47,9 +47,7 @@ class TransformerBlockMML(keras.layers.Layer):
         al., "Attention Is All You Need", 2017, arXiv:1706.03762, section 3.1.
     """
 
-    def __init__(
-        self, embedding_dim, ffn_dim, num_heads, fully_mml=True, rate=0.1, per_feature_gain=False, **kwargs
-    ):
+    def __init__(self, embedding_dim, ffn_dim, num_heads, fully_mml=True, rate=0.1, per_feature_gain=False, **kwargs):
         super().__init__(**kwargs)
         # === Config ===
         self.embedding_dim = positive_integer("embedding_dim", embedding_dim)

@@ -155,8 +155,8 @@ def swiglu(x, activations, gated):
     figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.3), layout="constrained")
     titles = ("activation of the gate", "activation · up")
     for ax, title, curves in zip(axes, titles, (activations, gated), strict=True):
-        styles = zip(sns.color_palette("colorblind"), ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1))))
-        for (name, values), (color, style) in zip(curves.items(), styles):
+        styles = zip(sns.color_palette("colorblind"), ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1))), strict=False)
+        for (name, values), (color, style) in zip(curves.items(), styles, strict=False):
             ax.plot(x, values, color=color, linestyle=style, linewidth=2, label=name)
         ax.set(title=title, xlabel="gate")
         ax.legend(fontsize="small")
@@ -186,7 +186,7 @@ def through_depth(panels):
         1, len(panels), figsize=(3.75 * len(panels), 3.3), squeeze=False, layout="constrained"
     )
     for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
-        for (label, values), color, marker in zip(curves.items(), (BLUE, ORANGE, GREEN), "osD"):
+        for (label, values), color, marker in zip(curves.items(), (BLUE, ORANGE, GREEN), "osD", strict=False):
             ax.plot(values, color=color, marker=marker, linewidth=2, label=label)
         ax.set(title=title, xlabel="after block", xticks=range(len(values)))
         ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
@@ -220,7 +220,7 @@ def parameter_budget(panels):
         squeeze=False,
         layout="constrained",
     )
-    for ax, (title, parts), color in zip(axes[:, 0], panels.items(), (BLUE, GREEN, ORANGE)):
+    for ax, (title, parts), color in zip(axes[:, 0], panels.items(), (BLUE, GREEN, ORANGE), strict=False):
         counts = list(parts.values())
         bars = ax.barh(list(parts), counts, color=color)
         total = sum(counts)
@@ -257,7 +257,7 @@ def mixing_cost(tokens, costs, marks):
     >>> plt.close(figure)
     """
     figure, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-    for (label, values), color, style in zip(costs.items(), (ORANGE, BLUE, GREEN), ("--", "-", ":")):
+    for (label, values), color, style in zip(costs.items(), (ORANGE, BLUE, GREEN), ("--", "-", ":"), strict=False):
         ax.loglog(tokens, values, color=color, linestyle=style, linewidth=2.5, label=label)
     for label, number in marks.items():
         ax.axvline(number, color="black", linewidth=0.8)

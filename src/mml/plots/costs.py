@@ -164,7 +164,9 @@ def step_parts(milliseconds):
     start = np.zeros(len(total))
     styles = zip(itertools.cycle(COLORS), itertools.cycle(("", "///", "...", "xx")), strict=False)
     for (name, piece), (color, hatch) in zip(milliseconds.items(), styles, strict=False):
-        ax.barh(total.index, piece, left=start, color=color, hatch=hatch, edgecolor="white", linewidth=0.5, label=name)
+        ax.barh(
+            total.index, piece, left=start, color=color, hatch=hatch, edgecolor="white", linewidth=0.5, label=name
+        )
         start = start + piece.to_numpy()
     for row, part in enumerate(total):
         ax.annotate(

@@ -168,8 +168,7 @@ def channel_histograms(images, mean, std):
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(
-            "`images` must be uint8 of the shape [images, height, width, 3]. "
-            f"Received: {images.dtype} {images.shape}"
+            f"`images` must be uint8 of the shape [images, height, width, 3]. Received: {images.dtype} {images.shape}"
         )
     palette = sns.color_palette("colorblind")
     levels = np.arange(256)

@@ -148,6 +148,11 @@ def seed_scores(seeds):
         axes.plot(accuracy, np.full(len(accuracy), row), "o", color="C0", markersize=9, alpha=0.7)
         axes.plot([mean, mean], [row - 0.3, row + 0.3], color="C0")
     labels = [f"{images:,} test images" for images in groups.groups]
-    axes.set(yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.4, -0.6), xlabel="accuracy, one dot a seed")
+    axes.set(
+        yticks=range(len(labels)),
+        yticklabels=labels,
+        ylim=(len(labels) - 0.4, -0.6),
+        xlabel="accuracy, one dot a seed",
+    )
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure

@@ -135,7 +135,9 @@ def stacked_bars(table, xlabel, label):
     start = np.zeros(len(table))
     rows = np.arange(len(table))
     for (name, piece), color, hatch in zip(table.items(), COLORS, (*_HATCHES, "\\\\"), strict=False):
-        ax.barh(rows, piece, left=start, height=0.65, color=color, hatch=hatch, edgecolor="white", linewidth=0, label=name)
+        ax.barh(
+            rows, piece, left=start, height=0.65, color=color, hatch=hatch, edgecolor="white", linewidth=0, label=name
+        )
         start = start + piece.to_numpy()
     for row, value in enumerate(total):
         ax.annotate(label(value), (value, row), xytext=(5, 0), textcoords="offset points", va="center")

@@ -279,16 +279,18 @@ def latent_descent(losses, latents):
     >>> plt.close(figure)
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
-    for (label, values), color, style in zip(losses.items(), (MINUS, PLUS, "black"), ("--", "-", ":")):
+    for (label, values), color, style in zip(losses.items(), (MINUS, PLUS, "black"), ("--", "-", ":"), strict=False):
         left.plot(values, color=color, linestyle=style, linewidth=2, label=label)
     left.set(title="loss", xlabel="step", ylabel="mean squared error")
     left.legend(fontsize="small")
-    for weight, style in zip(np.asarray(latents).T, ("-", "-.", ":", (0, (5, 1)))):
+    for weight, style in zip(np.asarray(latents).T, ("-", "-.", ":", (0, (5, 1))), strict=False):
         right.plot(weight, linestyle=style, linewidth=2, color=PLUS)
     for border in (-0.5, 0.5):
         right.axhline(border, color="black", linestyle="--", linewidth=1)
     for height, name in ((0.9, "rounded to 1"), (0, "rounded to 0"), (-0.9, "rounded to −1")):
-        right.text(0.98, height, name, transform=right.get_yaxis_transform(), ha="right", va="center", fontsize="small")
+        right.text(
+            0.98, height, name, transform=right.get_yaxis_transform(), ha="right", va="center", fontsize="small"
+        )
     right.set(title="latent weights", xlabel="step", ylim=(-1.3, 1.3))
     return figure
 
@@ -316,9 +318,7 @@ def ternary_transitions(before, after):
     values = (-1, 0, 1)
     counts = [[np.count_nonzero((before == old) & (after == new)) for new in values] for old in values]
     figure, ax = plt.subplots(figsize=(4.2, 3.4), layout="constrained")
-    sns.heatmap(
-        counts, annot=True, fmt=",d", cmap="Blues", cbar=False, xticklabels=values, yticklabels=values, ax=ax
-    )
+    sns.heatmap(counts, annot=True, fmt=",d", cmap="Blues", cbar=False, xticklabels=values, yticklabels=values, ax=ax)
     ax.set(title="number of ternary weights", xlabel="value after training", ylabel="value before training")
     return figure
 
@@ -388,7 +388,7 @@ def similarity_by_distance(panels):
     figure, axes = plt.subplots(1, len(panels), figsize=(7.5, 3.3), sharey=True, squeeze=False, layout="constrained")
     for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
-        for (label, values), color, marker in zip(curves.items(), (PLUS, MINUS), "os"):
+        for (label, values), color, marker in zip(curves.items(), (PLUS, MINUS), "os", strict=False):
             ax.plot(np.arange(1, len(values) + 1), values, color=color, marker=marker, linewidth=2, label=label)
         ax.set(title=title, xlabel="patches apart")
     axes[0, 0].set_ylabel("mean cosine similarity")

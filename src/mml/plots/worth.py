@@ -95,8 +95,8 @@ def accuracy_against_costs(points):
     """Draw how good models are against what they cost, a panel for each cost, on logarithmic axes.
 
     Args:
-        points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low` and `high`. Costs and
-            models are drawn in the order in which they first appear, the stroke through a point from `low` to
+        points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low` and `high`. Costs
+            and models are drawn in the order in which they first appear, the stroke through a point from `low` to
             `high`, or none where these are NaN.
 
     Returns:
