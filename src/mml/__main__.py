@@ -19,7 +19,7 @@ MOST = 5  # classes printed for an image
 WIDTH = 100  # of a line
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Run one command: `predict MODEL IMAGE...` or `info MODEL`.
 
     `predict` prints the most probable classes of each image, at most five. It reads all images before it builds
@@ -201,6 +201,6 @@ def _one_line(text):
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding lacks
+    for stream in (sys.stdout, sys.stderr):  # names that the terminal's encoding lacks
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())

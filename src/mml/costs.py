@@ -5,7 +5,7 @@ is to walk along that list, so nothing about a model is written down here.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 
 import jax
 import keras
@@ -73,7 +73,7 @@ _MOVEMENT = (
 _CALLS = "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call".split()
 
 
-def count_operations(model):
+def count_operations(model: keras.Model) -> pd.DataFrame:
     """Count the arithmetic of a model in inference, for one image.
 
     - `addition`: additions, subtractions, and n - 1 for a sum of n numbers.
@@ -124,7 +124,7 @@ def count_operations(model):
     return pd.DataFrame(rows, columns=["operation", "dtype", "count"])
 
 
-def count_bytes(model):
+def count_bytes(model: keras.Model) -> pd.DataFrame:
     """Count the bytes that a model in inference has to move for one image.
 
     - `weights`: all weights, each read once, as they are stored. Integer weights that hold -1, 0 and 1 have the type
@@ -160,7 +160,7 @@ def count_bytes(model):
     return pd.DataFrame([(*key, size) for key, size in sorted(sizes.items())], columns=["data", "dtype", "bytes"])
 
 
-def energy(operations, memory):
+def energy(operations: pd.DataFrame, memory: pd.DataFrame) -> pd.DataFrame:
     """Estimate the energy of one image from published figures for a single operation.
 
     The figures, `HOROWITZ_PJ`, are of a 45 nm process, so only ratios carry over to a newer one. They leave out
@@ -197,7 +197,7 @@ def energy(operations, memory):
         Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014,
         doi:10.1109/ISSCC.2014.6757323, figure 1.1.9.
     """
-    picojoules = Counter()
+    picojoules: defaultdict[tuple[str, str], float] = defaultdict(float)
     for operation, dtype, count in operations.itertuples(index=False):
         figure = " ".join(_STAND_INS.get(word, word) for word in (dtype, operation))
         if figure not in HOROWITZ_PJ:
@@ -253,7 +253,7 @@ def _cost(jaxpr, nonzeros):
 
     `nonzeros` has, for the `id` of each variable that is a ternary weight, how many of its entries are not zero.
     """
-    cost = Counter()
+    cost: Counter[tuple[str, str]] = Counter()
     for equation in jaxpr.eqns:
         name, params, out = equation.primitive.name, equation.params, equation.outvars[0].aval
         if name in _CALLS:
@@ -292,7 +292,7 @@ def _cost_of_product(equation, nonzeros):
         terms = right.aval.size // right.aval.shape[numbers.rhs_spec[0]]  # of a kernel, for one output channel
     products = out.size * terms
 
-    cost = Counter()
+    cost: Counter[tuple[str, str]] = Counter()
     ternary = [operand for operand in (left, right) if id(operand) in nonzeros]
     if ternary:
         rows = products // ternary[0].aval.size  # that each weight meets

@@ -40,7 +40,7 @@ class ImageDataset:
     source: str
 
 
-def load_cifar10(split=0.01, source="auto"):
+def load_cifar10(split: float = 0.01, source: str = "auto") -> ImageDataset:
     """Load the first images of CIFAR-10.
 
     Where from, in this order: the file of arrays that the environment variable `CIFAR10_NPZ` names; Keras's

@@ -9,7 +9,7 @@ import keras
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Let glibc keep what JAX's steps on a CPU free, up to their peak, rather than return it to the system at once.
 
     A compiled step asks for one block of some hundred megabytes and frees it at its end. glibc gives a block of

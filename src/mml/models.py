@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 from keras import ops
 
 from mml.layers import (
@@ -77,12 +78,14 @@ class VisionTransformerConfig:
         divides("num_heads", self.num_heads, "projection_dim", self.projection_dim)
 
     @property
-    def num_patches(self):
+    def num_patches(self) -> int:
         """Number of patches, and so of tokens, in an image."""
         return (self.image_size // self.patch_size) ** 2
 
 
-def data_augmentation(config=VisionTransformerConfig(), images=None):
+def data_augmentation(
+    config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
+) -> keras.Sequential:
     """Build the first part of the model: normalise, enlarge and, in training, vary the images.
 
     Args:
@@ -118,7 +121,9 @@ def data_augmentation(config=VisionTransformerConfig(), images=None):
     return augmentation
 
 
-def vision_transformer(config=VisionTransformerConfig(), images=None):
+def vision_transformer(
+    config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
+) -> keras.Sequential:
     """Build a vision transformer from ternary layers.
 
     Args:
@@ -184,7 +189,9 @@ class _FloatDense(DenseMML):
         raise NotImplementedError("A model of `float_vision_transformer` cannot be serialised; save its weights.")
 
 
-def float_vision_transformer(config=VisionTransformerConfig(), images=None):
+def float_vision_transformer(
+    config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
+) -> keras.Sequential:
     """Build the model of `vision_transformer` with float weights, to compare with: nothing in it is rounded.
 
     Norms, gates, recurrence, initial weights and the order of the weights are the same. Only its weights can be
@@ -210,7 +217,9 @@ def float_vision_transformer(config=VisionTransformerConfig(), images=None):
     return model
 
 
-def attention_vision_transformer(config=VisionTransformerConfig(), images=None):
+def attention_vision_transformer(
+    config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
+) -> keras.Model:
     """Build a vision transformer with self-attention and float weights, to compare with.
 
     It has the tokens, blocks, heads and widths of `vision_transformer`, each block normalised before its two

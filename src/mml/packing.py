@@ -19,12 +19,15 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import safetensors.numpy
 from keras import ops
+from numpy.typing import ArrayLike
 
 from mml.layers import DenseMML
 
@@ -43,7 +46,7 @@ _TRAINING = ("initializer", "regularizer", "constraint")  # arguments that only 
 _INITIALIZERS = ("zeros", "ones", "uniform", "normal", "random_uniform", "random_normal", "glorot_uniform")
 
 
-def pack_ternary(w_ternary):
+def pack_ternary(w_ternary: ArrayLike) -> np.ndarray:
     """Write ternary weights as bytes, five to a byte.
 
     A byte is `sum((w + 1) * 3**i)` over five weights that follow each other in memory; the last one is filled up
@@ -77,7 +80,7 @@ def pack_ternary(w_ternary):
     return (filled.reshape(-1, _TRITS_PER_BYTE) * _POWERS).sum(axis=1, dtype="uint8")
 
 
-def unpack_ternary(packed, shape):
+def unpack_ternary(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Read what `pack_ternary` wrote.
 
     Args:
@@ -111,7 +114,7 @@ def unpack_ternary(packed, shape):
     return trits[:size].reshape(shape)
 
 
-def additions_only_product(x_quantized, w_ternary):
+def additions_only_product(x_quantized: ArrayLike, w_ternary: ArrayLike) -> np.ndarray:
     """Multiply 8-bit vectors by a ternary matrix without a multiplication: the reference, in the fewest lines.
 
     An output is the sum of the inputs whose weight is 1, less the sum of those whose weight is -1.
@@ -198,7 +201,7 @@ class PackedFile:
     ternary_scales: dict[str, float]
     arrays: dict[str, np.ndarray]
 
-    def build(self):
+    def build(self) -> keras.Model:
         """Build the model, see `load_packed`."""
         budget = sum(map(math.prod, self.ternary_shapes.values())) + sum(a.size for a in self.arrays.values())
 
@@ -222,7 +225,7 @@ class PackedFile:
         return model
 
     def _assign(self, model):
-        stores = {}
+        stores: dict[str, dict[str, np.ndarray]] = {}
         for key, array in self.arrays.items():
             name, _, weight = key.rpartition("/")
             stores.setdefault(name, {})[weight] = array
@@ -242,7 +245,12 @@ class PackedFile:
             raise ValueError(f"no layer has the names {list(stores)}")
 
 
-def save_packed(model, path, class_names=None, rest="float32"):
+def save_packed(
+    model: keras.Model,
+    path: str | os.PathLike,
+    class_names: Iterable[str] | None = None,
+    rest: str = "float32",
+) -> None:
     """Write a model for inference, its ternary kernels at 1.6 bits a weight.
 
     Args:
@@ -321,7 +329,7 @@ def save_packed(model, path, class_names=None, rest="float32"):
     os.replace(partial, path)
 
 
-def read_packed(path):
+def read_packed(path: str | os.PathLike) -> PackedFile:
     """Read and check a packed model's file, without building the model.
 
     Args:
@@ -362,7 +370,7 @@ def read_packed(path):
         raise ValueError(f"{path} is no packed model that can be loaded: {error}") from error
 
 
-def load_packed(path):
+def load_packed(path: str | os.PathLike) -> keras.Model:
     """Build the model that `save_packed` wrote, for inference.
 
     Its ternary products are sums of 8-bit integers, and its kernels take a byte a weight in memory. Nothing in the
@@ -413,7 +421,7 @@ def _for_inference(config):
         return config
     if config.get("class_name") == "DTypePolicy":
         return config["config"]["name"]  # means the same
-    kept = {}
+    kept: dict[str, Any] = {}
     for key, value in config.items():
         if key.endswith("initializer") and value is not None:
             kept[key] = "zeros"

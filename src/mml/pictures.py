@@ -1,5 +1,6 @@
 """Image files, made ready for a model."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mml.validation import positive_integer
 
 
-def read_image(path, height, width, channels):
+def read_image(path: str | os.PathLike, height: int, width: int, channels: int) -> np.ndarray:
     """Read an image file at a model's size.
 
     The image is turned upright as its EXIF data say, what is transparent becomes white, 16 bits of grey become 8, of
@@ -60,8 +61,8 @@ def read_image(path, height, width, channels):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that nobody asked for
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image = _opaque(image).convert("L" if channels == 1 else "RGB")
+            with Image.open(path) as opened:
+                image = _opaque(opened).convert("L" if channels == 1 else "RGB")
             image = ImageOps.fit(image, (width, height))
             return np.asarray(image, "float32").reshape(height, width, channels)
     except FileNotFoundError as error:

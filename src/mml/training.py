@@ -5,13 +5,16 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import filelock
 import keras
 import numpy as np
 import pandas as pd
 
+from mml.data import ImageDataset
 from mml.models import VisionTransformerConfig, vision_transformer
 from mml.validation import positive_integer
 
@@ -110,12 +113,12 @@ class ShuffledBatches(keras.utils.PyDataset):
     [1.0, 0.0]
     """
 
-    def __init__(self, x, y, batch_size, seed):
+    def __init__(self, x: np.ndarray, y: np.ndarray, batch_size: int, seed: int):
         super().__init__()
         self.x, self.y, self.batch_size, self.seed = x, y, batch_size, seed
         self.shuffle(epoch=0)
 
-    def shuffle(self, epoch):
+    def shuffle(self, epoch: int) -> None:
         """Put the images in the order of this epoch, counted from 0."""
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
 
@@ -165,7 +168,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
     >>> best = Checkpoint("best.weights.h5", monitor="val_acc", mode="max", save_best_only=True)
     """
 
-    def __init__(self, path, **kwargs):
+    def __init__(self, path: str | os.PathLike, **kwargs: Any):
         self.path = Path(path)
         partial = self.path.with_name(f"partial.{self.path.name}")
         super().__init__(str(partial), save_weights_only=True, **kwargs)
@@ -176,7 +179,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
             os.replace(self.filepath, self.path)
 
 
-def compile_model(model, config=TrainingConfig()):
+def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig()) -> None:
     """Compile a classifier with the book's optimizer, loss and metrics.
 
     Loss and metrics are means over the images, by their weights where there are any.
@@ -204,7 +207,13 @@ def compile_model(model, config=TrainingConfig()):
     )
 
 
-def train(data, config=TrainingConfig(), directory="runs", verbose="auto", build=vision_transformer):
+def train(
+    data: ImageDataset,
+    config: TrainingConfig = TrainingConfig(),
+    directory: str | os.PathLike = "runs",
+    verbose: str | int = "auto",
+    build: Callable[..., keras.Model] = vision_transformer,
+) -> Run:
     """Train a vision transformer, go on with an interrupted run, or load a complete one.
 
     A run has a folder of its own in `directory`, named by its configuration, with a digest of that and of the

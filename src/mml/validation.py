@@ -2,9 +2,10 @@
 
 import numbers
 import operator
+from typing import Any
 
 
-def positive_integer(name, value):
+def positive_integer(name: str, value: Any) -> int:
     """Return `value` as an `int`, or say which argument is wrong.
 
     Args:
@@ -35,7 +36,7 @@ def positive_integer(name, value):
     return integer
 
 
-def divides(name, value, whole_name, whole):
+def divides(name: str, value: int, whole_name: str, whole: int) -> None:
     """Check that one size divides another, or say which arguments do not fit.
 
     Args:
@@ -59,7 +60,7 @@ def divides(name, value, whole_name, whole):
         raise ValueError(f"`{name}` must divide `{whole_name}`. Received: {name}={value}, {whole_name}={whole}")
 
 
-def dropout_rate(name, value):
+def dropout_rate(name: str, value: Any) -> numbers.Real:
     """Return `value` if it is a share that can be dropped, or say which argument is wrong.
 
     Args:
@@ -78,6 +79,6 @@ def dropout_rate(name, value):
     >>> dropout_rate("rate", 0.1)
     0.1
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}")
     return value

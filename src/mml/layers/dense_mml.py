@@ -147,7 +147,7 @@ class DenseMML(keras.layers.Layer):
             self._tracker.unlock()
             self._untrack_variable(self.kernel)
             self.kernel = None
-            self.w_ternary = self.add_weight(
+            self.w_ternary: keras.Variable = self.add_weight(
                 name="w_ternary", shape=shape, initializer="zeros", dtype="int8", trainable=False
             )
             self.w_scale = self.add_weight(name="w_scale", shape=(), initializer="ones", trainable=False)

@@ -6,7 +6,7 @@ from mml.layers.glu_mml import GLUMML
 class _NamedGLUMML(GLUMML):
     """A `GLUMML` whose activation follows from its name."""
 
-    fixed_activation = None
+    fixed_activation: str
 
     def __init__(self, units, hidden_ratio=4, intermediate_size=None, per_feature_gain=False, **kwargs):
         super().__init__(units, hidden_ratio, intermediate_size, self.fixed_activation, per_feature_gain, **kwargs)

@@ -17,7 +17,7 @@ import keras
 from keras import ops
 
 
-class _RandomLayer:
+class _RandomLayer(keras.layers.Layer):
     """Mixin for a random layer of Keras that has no weights."""
 
     def __init__(self, *args, **kwargs):

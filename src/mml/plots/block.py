@@ -71,9 +71,9 @@ def raster_order(image, rows, columns):
         arrow = {"arrowstyle": "->", "color": "white", "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
         ax.annotate("", (columns - 0.8, row), (-0.2, row), arrowprops={**arrow, "color": "black", "linewidth": 3.2})
         ax.annotate("", (columns - 0.8, row), (-0.2, row), arrowprops=arrow)
-    for patch, place in ((0, (0, 0)), (rows * columns - 1, (columns - 1, rows - 1))):
+    for patch, x, y in ((0, 0, 0), (rows * columns - 1, columns - 1, rows - 1)):
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "black"}
-        ax.text(*place, patch, ha="center", va="center", fontsize="small", bbox=box)
+        ax.text(x, y, str(patch), ha="center", va="center", fontsize="small", bbox=box)
     ax.set_xticks(np.arange(columns - 1) + 0.5, [])
     ax.set_yticks(np.arange(rows - 1) + 0.5, [])
     ax.grid(True, color="white", linewidth=0.4)

@@ -46,8 +46,8 @@ def packed_byte(weights):
             ax.text(place, -row, text, ha="center", va="center", fontsize=13)
         if place:
             ax.text(place - 0.5, -3, "+", ha="center", va="center", fontsize=13)
-    for text in ax.texts:
-        text.set_fontsize(14)
+    for drawn in ax.texts:
+        drawn.set_fontsize(14)
     ax.text(2, -4.2, f"byte {sum(terms)}", ha="center", va="center", fontsize=16, fontweight="bold")
     ax.set(xlim=(-2, 4.6), ylim=(-4.7, 0.6))
     ax.axis("off")

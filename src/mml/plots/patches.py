@@ -29,7 +29,8 @@ def image_with_grid(image, patch_size):
     >>> figure = image_with_grid(np.zeros((12, 18, 3)), 6)
     >>> plt.close(figure)
     """
-    patch_grid(*image.shape[:2], patch_size)
+    height, width = image.shape[:2]
+    patch_grid(height, width, patch_size)
     figure, axis = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
     _draw_grid(axis, ops.convert_to_numpy(image), patch_size)
     axis.tick_params(labelsize=12)

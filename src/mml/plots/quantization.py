@@ -283,8 +283,8 @@ def latent_descent(losses, latents):
         left.plot(values, color=color, linestyle=style, linewidth=2, label=label)
     left.set(title="loss", xlabel="step", ylabel="mean squared error")
     left.legend(fontsize="small")
-    for weight, style in zip(np.asarray(latents).T, ("-", "-.", ":", (0, (5, 1))), strict=False):
-        right.plot(weight, linestyle=style, linewidth=2, color=PLUS)
+    for weight, dashes in zip(np.asarray(latents).T, ("-", "-.", ":", (0, (5, 1))), strict=False):
+        right.plot(weight, linestyle=dashes, linewidth=2, color=PLUS)
     for border in (-0.5, 0.5):
         right.axhline(border, color="black", linestyle="--", linewidth=1)
     for height, name in ((0.9, "rounded to 1"), (0, "rounded to 0"), (-0.9, "rounded to −1")):
@@ -359,8 +359,8 @@ def position_similarity(similarity, rows, columns):
     figure, ax = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
     cmap = SIGNED.with_extremes(bad="0.6", over="black")
     image = ax.imshow(picture, cmap=cmap, vmin=-largest, vmax=largest, interpolation="nearest")
-    ax.set_xticks(np.arange(columns) * (columns + 1) + columns / 2 + 0.5, range(columns))
-    ax.set_yticks(np.arange(rows) * (rows + 1) + rows / 2 + 0.5, range(rows))
+    ax.set_xticks(np.arange(columns) * (columns + 1) + columns / 2 + 0.5, map(str, range(columns)))
+    ax.set_yticks(np.arange(rows) * (rows + 1) + rows / 2 + 0.5, map(str, range(rows)))
     ax.set(xlabel="column of the patch", ylabel="row of the patch")
     ax.grid(False)
     figure.colorbar(image, label="cosine similarity", shrink=0.8)

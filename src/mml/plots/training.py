@@ -73,7 +73,7 @@ def checkpoint_sizes(sizes):
     figure, axes = plt.subplots(figsize=(7, 2.5), layout="constrained")
     sns.barplot(x=sizes.to_numpy(), y=sizes.index, orient="h", color="C0", ax=axes)
     axes.set(xscale="log", xlabel="bytes (logarithmic)", ylabel="", xlim=(10, sizes.max() * 30))
-    axes.bar_label(axes.containers[0], [_with_unit(size) for size in sizes], padding=4)
+    axes.bar_label(axes.containers[0], [_with_unit(size) for size in sizes], padding=4)  # type: ignore[arg-type]
     return figure
 
 

@@ -6,6 +6,7 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mml.plots.costs import COLORS, MARKERS
@@ -141,10 +142,15 @@ def accuracy_against_costs(points):
         ax.xaxis.set_major_locator(LogLocator(subs=subs))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
-    handles, names = {}, list(models)
+    names = list(models)
+    handles: dict[str, Artist] = {}
     for ax in axes[:, 0]:
         handles.update(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(
-        [handles[name] for name in names], names, loc="outside lower center", ncols=min(len(names), 3), frameon=False
+        [handles[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=min(len(names), 3),
+        frameon=False,
     )
     return figure
