@@ -8,7 +8,7 @@ PARAMETERS = 'DEMO_SPLIT=$(DEMO_SPLIT)' $(if $(EPOCHS),'EPOCHS=$(EPOCHS)')
 export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 
-.PHONY: book test lint bench clean python parameters
+.PHONY: book test lint oldest newest bench clean python parameters
 
 book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
@@ -21,6 +21,16 @@ test: .venv/peer
 lint: export PRE_COMMIT_HOME = $(CURDIR)/_build/pre-commit
 lint: .venv/ready
 	.venv/bin/pre-commit run --all-files --show-diff-on-failure
+
+# The package's tests with the oldest and the newest versions that pyproject.toml admits; what tests need is pinned.
+oldest: RESOLUTION = lowest-direct
+newest: RESOLUTION = highest
+oldest newest: .venv/ready
+	.venv/bin/uv venv --quiet --clear --python .venv/bin/python _build/$@
+	.venv/bin/uv pip install --quiet --python _build/$@ --resolution $(RESOLUTION) --editable .
+	.venv/bin/uv pip install --quiet --python _build/$@ $$(grep -E '^(pytest|hypothesis)' requirements.txt)
+	.venv/bin/uv pip list --python _build/$@
+	_build/$@/bin/python -m pytest -n 2 --ignore tests/book
 
 # Measures the package beside the peer and a float transformer, for about half an hour, and writes the tables of
 # speed in book/results. Nothing else should run meanwhile.
