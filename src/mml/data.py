@@ -30,6 +30,15 @@ class ImageDataset:
         y_train, y_test: Labels, uint8 `[images, 1]`: indices into `class_names`.
         class_names: Name of each class.
         source: A sentence that says what data this is and how much of it.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.data import ImageDataset
+    >>> images, labels = np.zeros((4, 32, 32, 3), "uint8"), np.zeros((4, 1), "uint8")
+    >>> data = ImageDataset(images[:3], labels[:3], images[3:], labels[3:], ("black",), "4 black images.")
+    >>> len(data.x_train), len(data.x_test)
+    (3, 1)
     """
 
     x_train: np.ndarray

@@ -341,6 +341,19 @@ def read_packed(path: str | os.PathLike) -> PackedFile:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no packed model, of another version, damaged, or holds what `save_packed` refuses.
+
+    Example:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import keras
+    >>> from mml.packing import read_packed, save_packed
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_packed(model, Path(folder) / "model.safetensors", ["cat", "dog"])
+    ...     packed = read_packed(Path(folder) / "model.safetensors")
+    >>> packed.class_names
+    ('cat', 'dog')
     """
     path = Path(path)
     raw = path.read_bytes()

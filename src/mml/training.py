@@ -79,6 +79,15 @@ class Run:
         history: A `pandas.DataFrame`, a row an epoch: `epoch` from 0, then loss, accuracy and top-5 accuracy on
             training images (`loss`, `acc`, `top_5_acc`) and on validation images (`val_loss`, …).
         path: The folder that holds it.
+
+    Example:
+
+    >>> from pathlib import Path
+    >>> import keras, pandas as pd
+    >>> from mml.training import Run
+    >>> run = Run(keras.Sequential(), pd.DataFrame({"epoch": [0, 1], "val_acc": [0.2, 0.3]}), Path("runs"))
+    >>> float(run.history["val_acc"].max())
+    0.3
     """
 
     model: keras.Model
@@ -119,7 +128,11 @@ class ShuffledBatches(keras.utils.PyDataset):
         self.shuffle(epoch=0)
 
     def shuffle(self, epoch: int) -> None:
-        """Put the images in the order of this epoch, counted from 0."""
+        """Put the images in the order of an epoch.
+
+        Args:
+            epoch: Which one, counted from 0.
+        """
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
 
     def __len__(self):

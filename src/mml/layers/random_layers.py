@@ -57,7 +57,7 @@ class _Warp(_RandomLayer):
             return images
         if len(images.shape) == 3:
             return self.transform_images(images[None], transformation)[0]
-        return ops.cast(self.warp(ops.cast(images, "float32"), transformation), self.compute_dtype)
+        return ops.cast(self._warp(ops.cast(images, "float32"), transformation), self.compute_dtype)
 
 
 def _neighbours(coordinate, size):
@@ -140,7 +140,7 @@ class RandomRotation(_Warp, keras.layers.RandomRotation):
     (2, 8, 8, 3)
     """
 
-    def warp(self, images, transformation):
+    def _warp(self, images, transformation):
         _, height, width, channels = images.shape
         matrix = ops.reshape(transformation["rotation_matrix"], (-1, 8))
         # One entry at a time: of a slice with several, the compiler makes far more code.
@@ -177,7 +177,7 @@ class RandomZoom(_Warp, keras.layers.RandomZoom):
     (2, 8, 8, 3)
     """
 
-    def warp(self, images, transformation):
+    def _warp(self, images, transformation):
         _, height, width, _ = images.shape
         rows = self._weights(transformation["height_zoom"], height)
         columns = self._weights(transformation["width_zoom"], width)
