@@ -24,6 +24,7 @@ import keras
 import numpy as np
 import pandas as pd
 
+from mml.files import replacing
 from mml.models import (
     attention_vision_transformer,
     float_vision_transformer,
@@ -120,9 +121,8 @@ def main(path):
                     }
                 )
                 print({key: rows[-1][key] for key in ("model", "batch", "milliseconds", "resident_mb", "weights_mb")})
-    partial = f"{path}.partial"
-    pd.DataFrame(rows).to_csv(partial, index=False)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False)
 
 
 if __name__ == "__main__":

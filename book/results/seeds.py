@@ -19,6 +19,7 @@ import keras
 import pandas as pd
 
 from mml.data import load_cifar10
+from mml.files import replacing
 from mml.training import TrainingConfig, train
 
 SEEDS = range(8)
@@ -49,9 +50,8 @@ def main(path):
                 }
             )
         print(rows[-1])
-    partial = f"{path}.partial"
-    pd.DataFrame(rows).to_csv(partial, index=False)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import keras
 import pandas as pd
 
 from mml.data import load_cifar10
+from mml.files import replacing
 from mml.models import (
     attention_vision_transformer,
     float_vision_transformer,
@@ -67,9 +68,8 @@ def main(path):
                 print(
                     {key: rows[-1][key] for key in ("split", "seed", "model", "accuracy", "val_accuracy")}, flush=True
                 )
-                partial = f"{path}.partial"
-                pd.DataFrame(rows).to_csv(partial, index=False)
-                os.replace(partial, path)
+                with replacing(path) as partial:
+                    pd.DataFrame(rows).to_csv(partial, index=False)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import safetensors.numpy
 from keras import ops
 from numpy.typing import ArrayLike
 
+from mml.files import replacing
 from mml.layers import DenseMML
 
 FORMAT, VERSION = "mml packed model", "1"
@@ -323,10 +324,8 @@ def save_packed(
     }
     raw = safetensors.numpy.save(arrays, metadata)
     raw = raw.replace(_digest_field("0" * 64), _digest_field(hashlib.sha256(raw).hexdigest()), 1)
-    path = Path(path)
-    partial = path.with_name(f"partial.{path.name}")
-    partial.write_bytes(raw)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_bytes(raw)
 
 
 def read_packed(path: str | os.PathLike) -> PackedFile:
@@ -472,7 +471,7 @@ def _check_config(config, layer):
         if not _known(config["class_name"], config.get("module"), config.get("registered_name"), inner):
             what = inner if config["class_name"] == "function" else config["class_name"]
             raise ValueError(
-                f"Only layers and functions of Keras and mml that run no code of their own can be packed. "
+                "Only layers and functions of Keras and mml that run no code of their own can be packed. "
                 f"Received: in the layer {layer!r}, {config.get('module')}.{what}"
             )
     for value in config.values():

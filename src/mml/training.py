@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mml.data import ImageDataset
+from mml.files import replacing
 from mml.models import VisionTransformerConfig, vision_transformer
 from mml.validation import positive_integer
 
@@ -277,7 +278,8 @@ def train(
     path = Path(directory) / _name(config, description)
     path.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path / "lock"):
-        _write(path / "config.json", json.dumps(description, indent=2) + "\n")
+        with replacing(path / "config.json") as partial:
+            partial.write_text(json.dumps(description, indent=2) + "\n")
         keras.utils.set_random_seed(config.seed)
         # The seed's order: normalise by all training images, then keep the last of them for validation.
         model = build(config.model, images=data.x_train)
@@ -368,13 +370,8 @@ def _read_history(path, epochs):
         path.unlink(missing_ok=True)
         return pd.DataFrame()
     lines = path.read_text().splitlines(keepends=True)[: epochs + 1]
-    _write(path, "".join(lines))
+    with replacing(path) as partial:
+        partial.write_text("".join(lines))
     # Python reads back the very float that it wrote; pandas does so in some versions only.
     rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
     return pd.DataFrame(rows).astype({"epoch": int})
-
-
-def _write(path, text):
-    partial = path.with_name(f"partial.{path.name}")
-    partial.write_text(text)
-    os.replace(partial, path)

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mml.files import replacing
+
 RESULTS = Path(__file__).parents[2] / "book" / "results"
 # What identifies a row, so that a new one takes the place of an old one; of a table without, all rows are new.
 KEYS = {"speed": ["measure", "contender"], "tokens": ["tokens", "block", "direction"], "step_profile": []}
@@ -107,9 +109,8 @@ def write(name, rows, data):
         table = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False), table]).fillna("")
         group = pd.factorize(table[keys[0]])[0]
         table = table.iloc[np.argsort(group, kind="stable")].drop_duplicates(keys, keep="last")
-    partial = path.with_name(f"{path.name}.partial")
-    table.to_csv(partial, index=False)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False)
 
 
 def main():

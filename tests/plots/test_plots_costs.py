@@ -78,30 +78,6 @@ def test_steps_and_limit_refuses_what_it_cannot_draw(rows, limit):
         plots.steps_and_limit(steps, limit)
 
 
-def test_step_parts_stacks_the_passes_longest_part_first():
-    milliseconds = pd.DataFrame(
-        {"forward": [10, np.nan, 40], "backward": [20, np.nan, 20], "update": [np.nan, 10, np.nan]},
-        index=["head", "optimizer", "blocks"],
-    )
-    (ax,) = plots.step_parts(milliseconds).axes
-    assert texts(ax.get_yticklabels()) == ["blocks", "head", "optimizer"]
-    drawn = {bars.get_label(): [(bar.get_x(), bar.get_width()) for bar in bars] for bars in ax.containers}
-    assert drawn == {
-        "forward": [(0, 40), (0, 10), (0, 0)],
-        "backward": [(40, 20), (10, 20), (0, 0)],
-        "update": [(60, 0), (30, 0), (0, 10)],
-    }
-    assert texts(ax.texts) == ["60 %", "30 %", "10 %"]
-    assert texts(ax.get_legend().get_texts()) == ["forward", "backward", "update"]
-    top, bottom = ax.get_ylim()
-    assert top > bottom, "the first bar is the upper one"
-
-
-def test_step_parts_refuses_a_step_without_time():
-    with pytest.raises(ValueError, match="must hold some time"):
-        plots.step_parts(pd.DataFrame({"forward": [np.nan]}, index=["head"]))
-
-
 def test_growth_with_tokens_draws_curves_and_slopes_that_end_where_they_do():
     seconds = pd.DataFrame({"ours": [3.0, 4.0, 8.0], "attention": [1.0, 5.0, 16.0]}, index=[100, 200, 400])
     figure = plots.growth_with_tokens({"seconds": seconds, "megabytes": 2 * seconds}, {"ours": 1, "attention": 2})

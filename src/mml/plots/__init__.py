@@ -9,7 +9,7 @@ from mml.plots.block import (
     swiglu,
     through_depth,
 )
-from mml.plots.costs import cost_ratios, growth_with_tokens, step_parts, steps_and_limit
+from mml.plots.costs import cost_ratios, growth_with_tokens, steps_and_limit
 from mml.plots.data import channel_histograms, class_counts, image_rows, split_areas
 from mml.plots.history import confusion, labelled_images, learning_curve, scores_with_errors, seed_scores
 from mml.plots.packing import packed_byte, predictions_beside, running_sum, stacked_bars

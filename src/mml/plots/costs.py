@@ -132,56 +132,6 @@ def steps_and_limit(steps, limit):
     return figure
 
 
-def step_parts(milliseconds):
-    """Draw where a step's time goes: a bar for each part, a piece for each pass.
-
-    Args:
-        milliseconds: A `pandas.DataFrame`, its index the parts and its columns the passes; NaN is nothing.
-
-    Returns:
-        A `matplotlib.figure.Figure`; the longest bar comes first, each labelled with its share of all.
-
-    Raises:
-        ValueError: If all of it together takes no time.
-
-    Example:
-
-    >>> import matplotlib.pyplot as plt
-    >>> import pandas as pd
-    >>> from mml import plots
-    >>> parts = pd.DataFrame({"forward": [10, 30], "backward": [20, 40]}, index=["head", "blocks"])
-    >>> figure = plots.step_parts(parts)
-    >>> [text.get_text() for text in figure.axes[0].texts]
-    ['70 %', '30 %']
-    >>> plt.close(figure)
-    """
-    milliseconds = milliseconds.fillna(0)
-    total = milliseconds.sum(axis=1).sort_values(ascending=False, kind="stable")
-    if not total.sum() > 0:
-        raise ValueError(f"`milliseconds` must hold some time. Received: a sum of {total.sum()}")
-    milliseconds = milliseconds.loc[total.index]
-    figure, ax = plt.subplots(figsize=(6.2, 0.42 * len(total) + 1.5), layout="constrained")
-    start = np.zeros(len(total))
-    styles = zip(itertools.cycle(COLORS), itertools.cycle(("", "///", "...", "xx")), strict=False)
-    for (name, piece), (color, hatch) in zip(milliseconds.items(), styles, strict=False):
-        ax.barh(
-            total.index, piece, left=start, color=color, hatch=hatch, edgecolor="white", linewidth=0.5, label=name
-        )
-        start = start + piece.to_numpy()
-    for row, part in enumerate(total):
-        ax.annotate(
-            f"{100 * part / total.sum():.0f} %",
-            (part, row),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    ax.set(xlabel="milliseconds of a step", ylim=(len(total) - 0.5, -0.5), xlim=(0, 1.18 * total.max()))
-    ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower right")
-    return figure
-
-
 def growth_with_tokens(panels, slopes):
     """Draw how costs grow with the number of tokens, both axes logarithmic, beside lines of a known slope.
 
