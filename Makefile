@@ -14,7 +14,7 @@ book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
 
 test: .venv/peer
-	.venv/bin/python -m pytest -n 2
+	.venv/bin/python -m pytest -n 2 --cov
 	.venv/bin/python -m pytest -n 2 --nbmake book
 
 # What .pre-commit-config.yaml lists, on all files; it mends what it can, and fails where it had to.
