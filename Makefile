@@ -3,12 +3,14 @@ PYTHON ?= python3
 DEMO_SPLIT ?= 0.01
 # Without EPOCHS each chapter keeps its own number.
 PARAMETERS = 'DEMO_SPLIT=$(DEMO_SPLIT)' $(if $(EPOCHS),'EPOCHS=$(EPOCHS)')
+# Tests of what works on each backend of Keras.
+EVERY_BACKEND = tests/layers tests/test_ops.py tests/test_models.py
 
 # What JAX compiles once serves every chapter and test that computes the same.
 export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 
-.PHONY: book test lint oldest newest bench clean python parameters
+.PHONY: book test lint backends oldest newest bench clean python parameters
 
 book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
@@ -32,6 +34,11 @@ oldest newest: .venv/ready
 	.venv/bin/uv pip list --python _build/$@
 	_build/$@/bin/python -m pytest -n 2 --ignore tests/book
 
+# The layers and the model on Keras's other backends. The book stays on JAX.
+backends: .venv-torch/ready .venv-tensorflow/ready
+	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest -n 2 $(EVERY_BACKEND)
+	KERAS_BACKEND=tensorflow .venv-tensorflow/bin/python -m pytest -n 2 $(EVERY_BACKEND)
+
 # Measures the package beside the peer and a float transformer, for about half an hour, and writes the tables of
 # speed in book/results. Nothing else should run meanwhile.
 bench: .venv/peer
@@ -40,7 +47,7 @@ bench: .venv/peer
 
 # Removes what the other commands made.
 clean:
-	rm -rf .venv _build book/runs
+	rm -rf .venv .venv-torch .venv-tensorflow _build book/runs
 
 # A wrong value is named before anything is installed or run.
 parameters: python
@@ -57,6 +64,13 @@ python:
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --requirement requirements.txt
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-%/ready: requirements.txt tests/requirements-%.txt pyproject.toml | python
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --requirement requirements.txt
+	.venv-$*/bin/python -m pip install --quiet --requirement tests/requirements-$*.txt
+	.venv-$*/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/peer: .venv/ready tests/requirements-peer.txt

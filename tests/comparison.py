@@ -1,8 +1,16 @@
 """How a Keras layer is compared with the oracle and with the peer."""
 
-import jax
+import keras
 import numpy as np
 import oracle
+
+BACKEND = keras.backend.backend()
+if BACKEND == "jax":
+    import jax
+elif BACKEND == "torch":
+    import torch
+else:
+    import tensorflow as tf
 
 TOLERANCE = 1e-5
 
@@ -15,8 +23,25 @@ def draw_weights(layer, rng, dtype="float32"):
     ]
 
 
+def value_and_gradients(function, arguments, upstream):
+    """The value of `function(*arguments)`, and the gradient of sum(value * upstream) for each argument."""
+    if BACKEND == "jax":
+        value, pull_back = jax.vjp(function, *arguments)
+        return value, pull_back(upstream)
+    if BACKEND == "torch":
+        tensors = [torch.tensor(argument, requires_grad=True) for argument in arguments]
+        with torch.enable_grad():
+            value = function(*tensors)
+        return value.detach(), torch.autograd.grad(value, tensors, torch.tensor(upstream), materialize_grads=True)
+    tensors = [tf.convert_to_tensor(argument) for argument in arguments]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        value = function(*tensors)
+    return value, tape.gradient(value, tensors, upstream, unconnected_gradients="zero")
+
+
 def output_and_gradients(layer):
-    """A compiled function of (weights, x, upstream), on any weights in the order of `layer.get_weights()`.
+    """A function, compiled on JAX, of (weights, x, upstream), on any weights in the order of `layer.get_weights()`.
 
     It returns the output, and the gradients of sum(output * upstream) for the input and each weight.
     """
@@ -24,16 +49,18 @@ def output_and_gradients(layer):
     assert all(trainable), "weights and trainable variables are the same list here"
     others = [variable.value for variable in layer.non_trainable_variables]  # random states
 
-    @jax.jit
     def run(weights, x, upstream):
-        def forward(x, weights):
+        def forward(x, *weights):
             return layer.stateless_call(weights, others, x)[0]
 
-        output, pull_back = jax.vjp(forward, x, weights)
-        input_gradient, weight_gradients = pull_back(upstream)
-        return output, input_gradient, *weight_gradients
+        output, gradients = value_and_gradients(forward, [x, *weights], upstream)
+        return output, *gradients
 
-    return lambda weights, x, upstream: [np.asarray(array) for array in run(weights, x, upstream.astype(x.dtype))]
+    if BACKEND == "jax":
+        run = jax.jit(run)
+    return lambda weights, x, upstream: [
+        keras.ops.convert_to_numpy(array) for array in run(weights, x, upstream.astype(x.dtype))
+    ]
 
 
 def assert_close(actual, expected, names, tolerance=TOLERANCE):

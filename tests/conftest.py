@@ -2,17 +2,31 @@
 
 import os
 
-os.environ["KERAS_BACKEND"] = "jax"
+os.environ.setdefault("KERAS_BACKEND", "jax")  # `make backends` names the others
 
-import jax
 import keras
 import matplotlib.pyplot as plt
 import pytest
+
+JAX = keras.backend.backend() == "jax"
+if JAX:
+    import jax
+elif keras.backend.backend() == "torch":
+    import torch
+
+    @pytest.fixture(autouse=True)
+    def gradients_in_training_only(monkeypatch):
+        """NumPy takes no tensor that torch could differentiate."""
+        monkeypatch.setattr(keras.Model, "fit", torch.enable_grad()(keras.Model.fit))
+        with torch.no_grad():
+            yield
 
 
 @pytest.fixture(autouse=True, scope="session")
 def compile_once(tmp_path_factory):
     """Equal programs are compiled once: most of the time of the tests is compilation."""
+    if not JAX:
+        return
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -22,6 +36,9 @@ def compile_once(tmp_path_factory):
 @pytest.fixture(scope="module")
 def quick_compilation():
     """For tests of many programs that do not ask how a program computes, only that it is the same one."""
+    if not JAX:
+        yield
+        return
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -102,7 +102,9 @@ def test_the_summary_shows_the_table(default_model, monkeypatch):
     assert summary.count(" 69,440 ") == 8
     assert "Total params: 10,300,817 (39.29 MB)" in summary
     assert "Trainable params: 10,300,810 (39.29 MB)" in summary
-    assert "Non-trainable params: 7 (28.00 B)" in summary
+    # One of them counts images, on TensorFlow in 64 bits.
+    size = 32 if keras.backend.backend() == "tensorflow" else 28
+    assert f"Non-trainable params: 7 ({size}.00 B)" in summary
 
 
 def test_the_rates_and_activations_are_the_seed_s(default_model):
@@ -117,6 +119,9 @@ def test_the_rates_and_activations_are_the_seed_s(default_model):
     assert rotation.factor == (-0.02, 0.02) and zoom.height_factor == zoom.width_factor == 0.2
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="elsewhere Keras compiles with an accelerator, or not at all"
+)
 def test_the_default_model_compiles_for_jit_without_a_warning(default_model):
     # Keras warns, and falls back, when a layer says that it cannot be compiled; warnings are errors here.
     default_model.compile("adamw", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile="auto")
@@ -125,6 +130,7 @@ def test_the_default_model_compiles_for_jit_without_a_warning(default_model):
     assert default_model.jit_compile is True
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="looks for what JAX passes when it compiles")
 def test_training_is_one_compiled_program(monkeypatch):
     seen = []
     call = layers.RandomZoom.call
@@ -147,7 +153,7 @@ def test_training_goes_on_after_loading_as_if_nothing_had_happened(tmp_path):
     fit(model)
     model.save(tmp_path / "m.keras")
     loaded = keras.models.load_model(tmp_path / "m.keras")
-    assert loaded.jit_compile is True
+    assert loaded.jit_compile is (keras.backend.backend() == "jax")
     model.save_weights(tmp_path / "m.weights.h5")
     keras.utils.set_random_seed(2)
     restored = compiled(vision_transformer(SMALL))

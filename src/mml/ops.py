@@ -199,7 +199,9 @@ def bit_linear(x, gain, kernel):
         Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2; Zhu et al., "Scalable
         MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.2, algorithm 1.
     """
-    return _bit_linear(*(ops.convert_to_tensor(tensor) for tensor in (x, gain, kernel)))
+    # On TensorFlow, `convert_to_tensor` leaves a variable one, and its gradient would read a later value.
+    values = [tensor.value if isinstance(tensor, keras.Variable) else tensor for tensor in (x, gain, kernel)]
+    return _bit_linear(*(ops.convert_to_tensor(value) for value in values))
 
 
 @ops.custom_gradient
@@ -212,16 +214,16 @@ def _bit_linear(x, gain, kernel):
     n_quantized = ops.reshape(n_quantized, (-1, features))  # [rows, features]
     n_scale = ops.reshape(n_scale, (-1, 1))  # [rows, 1]
     product = ops.matmul(n_quantized, w_ternary)  # [rows, units]
-    y = ops.reshape(product * (n_scale * w_scale), (*x.shape[:-1], units))
+    y = ops.reshape(product * (n_scale * w_scale), (*ops.shape(x)[:-1], units))
 
     def gradient(*arguments, upstream=None):
         dy = ops.reshape(arguments[0] if upstream is None else upstream, (-1, units))
         # Straight through: n_quantized * n_scale passes for n, and w_ternary * w_scale for the kernel.
-        dn = ops.reshape(ops.matmul(dy * w_scale, ops.transpose(w_ternary)), x.shape)
+        dn = ops.reshape(ops.matmul(dy * w_scale, ops.transpose(w_ternary)), ops.shape(x))
         dw = ops.matmul(ops.transpose(n_quantized), dy * (n_scale * w_scale))
 
         # The kernel has a part in w_scale too, unless that is clipped. Of two equal sums, the shorter one.
-        if product.shape[0] < features:
+        if product.shape[0] is not None and product.shape[0] < features:
             d_scale = ops.sum(_wide(dy * n_scale * product))
         else:
             d_scale = ops.sum(_wide(dw * w_ternary)) / _wide(w_scale)
@@ -266,7 +268,7 @@ def ternary_linear(x, gain, w_ternary, w_scale):
     units, features = w_ternary.shape
     n_quantized, n_scale = absmax_quantize(rms_normalize(x) * gain)  # [..., features], [..., 1]
     n_quantized = ops.reshape(n_quantized, (-1, features))  # [rows, features]
-    rows = n_quantized.shape[0]
+    rows = n_quantized.shape[0]  # None on TensorFlow, where it is not known before the images come
 
     def cast(tensor, dtype):
         # A branch is compiled by itself. Fused with what comes before and after, the conversion would change how
@@ -279,15 +281,15 @@ def ternary_linear(x, gain, w_ternary, w_scale):
         n_quantized = ops.pad(n_quantized, ((0, 1), (0, 0)))
     product = ops.einsum("rf,uf->ru", n_quantized, w_ternary)[:rows]  # int32 [rows, units]
     y = cast(product, x.dtype) * (ops.reshape(n_scale, (-1, 1)) * w_scale)
-    return ops.reshape(y, (*x.shape[:-1], units))
+    return ops.reshape(y, (*ops.shape(x)[:-1], units))
 
 
 def linear_recurrence(forget, candidate, initial_state=None):
     """Run `h_t = forget_t * h_(t-1) + (1 - forget_t) * candidate_t` over a whole sequence.
 
     Neither gate depends on the state, so the recurrence is linear in `h` and needs no layer inside the loop.
-    A scan carries `h` from token to token where that is fastest, on a CPU; elsewhere an associative scan
-    gets there in `log2(time)` parallel rounds.
+    A scan carries `h` from token to token where that is fastest, on a CPU, and on torch; elsewhere an
+    associative scan gets there in `log2(time)` parallel rounds.
 
     Args:
         forget: Float tensor `[batch, time, features]`, in `[0, 1]`: how much of the state stays.
@@ -353,6 +355,8 @@ def _accumulate(factor, term, state, reverse=False):
 
 
 def _device_is_cpu():
+    if keras.backend.backend() == "torch":
+        return True  # there Keras's associative scan knows the CPU and float32 only, and does not list devices
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
@@ -361,9 +365,9 @@ def _scan(factor, term, state, reverse):
         state = now[0] * state + now[1]
         return state, state
 
-    time_first = ops.moveaxis(factor, 1, 0), ops.moveaxis(term, 1, 0)
-    _, states = ops.scan(step, state, time_first, reverse=reverse)
-    return ops.moveaxis(states, 0, 1)
+    time_first = ops.transpose(factor, (1, 0, 2)), ops.transpose(term, (1, 0, 2))
+    _, states = ops.scan(step, state, time_first, length=factor.shape[1], reverse=reverse)
+    return ops.transpose(states, (1, 0, 2))
 
 
 def _associative_scan(factor, term, state, reverse):

@@ -1,6 +1,7 @@
 import functools
 
 import jax
+import keras
 import numpy as np
 import oracle
 import pytest
@@ -86,6 +87,11 @@ def test_any_length_is_taken():
         assert layer(np.ones((2, length, 6), "float32")).shape == (2, length, 8)
 
 
+reads_jax_programs = pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="reads the program that JAX makes of the layer"
+)
+
+
 def primitives_inside_loops(jaxpr, inside=False):
     for equation in jaxpr.eqns:
         if inside:
@@ -98,6 +104,7 @@ def primitives_inside_loops(jaxpr, inside=False):
                 yield from primitives_inside_loops(getattr(parameter, "jaxpr", parameter), loop)
 
 
+@reads_jax_programs
 @pytest.mark.parametrize("fully_mml", [True, False])
 def test_no_product_is_inside_the_recurrence(fully_mml):
     layer = GRUMML(8, fully_mml=fully_mml)
@@ -107,6 +114,7 @@ def test_no_product_is_inside_the_recurrence(fully_mml):
     assert "dot_general" not in found
 
 
+@reads_jax_programs
 def test_the_search_for_products_inside_loops_finds_one():
     def stepped(x):
         return jax.lax.scan(lambda state, row: (state @ x, row), x, x)

@@ -3,7 +3,7 @@
 Four things keep Keras's own layers from a training run that is fast and can be resumed exactly:
 
 - `RandomRotation` and `RandomZoom` declare that they cannot be compiled, and one such layer makes Keras run the
-  whole model operation by operation. On JAX they compile.
+  whole model operation by operation. By XLA, on JAX and TensorFlow, they are compiled.
 - They look up each channel of each pixel on its own. Here a rotation looks up whole pixels, and a zoom, which
   treats rows and columns apart, is two small matrix products. The pictures are the same.
 - The augmentation layers are on unless told `training=False`, so a model called directly answers differently
@@ -22,7 +22,7 @@ class _RandomLayer(keras.layers.Layer):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        if keras.backend.backend() == "jax":
+        if keras.backend.backend() != "torch":
             self.supports_jit = True
 
     def call(self, inputs, training=False):
@@ -96,9 +96,13 @@ class Dropout(_RandomLayer, keras.layers.Dropout):
     def call(self, inputs, training=False):
         if self.noise_shape is not None or None in inputs.shape[1:]:
             return super().call(inputs, training=training)
+        if not training or self.rate == 0:
+            return inputs
         # The same values are dropped whatever the shape; for two axes the compiler makes a sixth of the code.
         flat = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
-        return ops.reshape(super().call(flat, training=training), ops.shape(inputs))
+        # Without a shape for the noise, torch would leave the layer's own random state alone.
+        flat = keras.random.dropout(flat, self.rate, noise_shape=(None, flat.shape[1]), seed=self.seed_generator)
+        return ops.reshape(flat, ops.shape(inputs))
 
 
 @keras.saving.register_keras_serializable(package="mml")
