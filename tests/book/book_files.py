@@ -1,5 +1,6 @@
-"""Where the book is: its root, its settings, its chapters in order, and the built site."""
+"""Where the book is: its root, its settings, its chapters in order, and the built site; and what its text may hold."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -8,3 +9,24 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 CHAPTERS = sorted((ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
 SITE = ROOT / "_build" / "html"
+
+CODE = re.compile(r"^( *)(```|~~~)\w*$.*?^\1\2$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
+LABEL = re.compile(r"\\(?:label|ref|eqref)\{")
+SITE_ONLY = re.compile(
+    r"^[ >]*(?:`{3,}|~{3,}|:{3,})\{"  # directives
+    r"|\{[a-z][\w:+.-]*\}`"  # roles
+    r"|^\([\w-]+\)=\s*$"  # targets
+    r"|\$ *\([\w-]+\)\s*$"  # names of formulas
+    r"|\[\^[^\]]+\]"  # footnotes
+    r"|^> *\[!\w+\]"  # boxes of GitHub
+    r"|^\+\+\+|\{\{"  # block breaks, substitutions
+    r"|</?(?!details\b|summary\b|https?:)[a-z]\w*[^>]*>",  # HTML
+    re.MULTILINE,
+)
+
+
+def site_only(text):
+    """What in this Markdown the site would turn into something, and Colab shows raw; none of it, an empty list."""
+    prose = FORMULA.sub("$", CODE.sub("`", text))
+    return [*LABEL.findall(text), *(match.group() for match in SITE_ONLY.finditer(prose))]
