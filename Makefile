@@ -10,13 +10,17 @@ EVERY_BACKEND = tests/layers tests/test_ops.py tests/test_models.py
 export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 
-.PHONY: book test lint backends oldest newest bench clean python parameters
+# Colab's Python where there is one (pyenv keeps its own out of the path), else the one of everything else.
+COLAB_PYTHON ?= $(firstword $(shell for python in python3.13 ~/.pyenv/versions/3.13*/bin/python3.13; do \
+	$$python -c 'import sys; print(sys.executable)' 2>/dev/null; done) $(PYTHON))
+
+.PHONY: book test lint colab backends oldest newest bench links clean python parameters
 
 book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
 
 test: .venv/peer
-	.venv/bin/python -m pytest -n 2 --cov
+	.venv/bin/python -m pytest -n 2 --cov --ignore tests/book/test_colab.py
 	.venv/bin/python -m pytest -n 2 --nbmake book
 
 # What .pre-commit-config.yaml lists, on all files; it mends what it can, and fails where it had to.
@@ -39,15 +43,24 @@ backends: .venv-torch/ready .venv-tensorflow/ready
 	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest -n 2 $(EVERY_BACKEND)
 	KERAS_BACKEND=tensorflow .venv-tensorflow/bin/python -m pytest -n 2 $(EVERY_BACKEND)
 
+# Runs each chapter as Colab would, one after the other, and tells how long each took.
+colab: .venv/ready .venv-colab/ready
+	.venv/bin/python -m pytest -p no:randomly tests/book/test_colab.py
+	@cat _build/colab/times.csv
+
 # Measures the package beside the peer and a float transformer, for about half an hour, and writes the tables of
 # speed in book/results. Nothing else should run meanwhile.
 bench: .venv/peer
 	.venv/bin/python -m pytest -p no:randomly tests/benchmarks/bench_speed.py
 	.venv/bin/python tests/benchmarks/speed_tables.py
 
+# Asks other sites whether the pages that the book links to are there.
+links: book
+	.venv/bin/jupyter-book build _build/source --path-output _build/links --builder linkcheck
+
 # Removes what the other commands made.
 clean:
-	rm -rf .venv .venv-torch .venv-tensorflow _build book/runs
+	rm -rf .venv .venv-* _build book/runs
 
 # A wrong value is named before anything is installed or run.
 parameters: python
@@ -73,6 +86,15 @@ python:
 	.venv-$*/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv/browser: .venv/ready tests/requirements-browser.txt
+	.venv/bin/python -m pip install --quiet --requirement tests/requirements-browser.txt
+	@touch $@
+
 .venv/peer: .venv/ready tests/requirements-peer.txt
 	.venv/bin/python -m pip install --quiet --no-deps --requirement tests/requirements-peer.txt
+	@touch $@
+
+.venv-colab/ready: tests/requirements-colab.txt | python
+	$(COLAB_PYTHON) -m venv --clear .venv-colab
+	.venv-colab/bin/python -m pip install --quiet --only-binary :all: --requirement tests/requirements-colab.txt
 	@touch $@
