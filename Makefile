@@ -60,7 +60,7 @@ links: book
 
 # Removes what the other commands made.
 clean:
-	rm -rf .venv .venv-* _build book/runs
+	rm -rf .venv .venv-* _build book/runs book/packed
 
 # A wrong value is named before anything is installed or run.
 parameters: python

@@ -109,7 +109,7 @@ def build(root, given):
 
     # The chapters are left out of the copy: papermill writes them there.
     shutil.copytree(
-        root / "book", source / "book", ignore=shutil.ignore_patterns("*.ipynb", "runs", "__pycache__", ".*")
+        root / "book", source / "book", ignore=shutil.ignore_patterns("*.ipynb", "runs", "packed", "__pycache__", ".*")
     )
     shutil.copy(root / "_toc.yml", source)
     config = yaml.safe_load((root / "_config.yml").read_text())
@@ -137,6 +137,10 @@ def build(root, given):
     printed = subprocess.run([*command, "-n", "-W", "--keep-going"], stdout=subprocess.PIPE, text=True, check=False)
     if printed.returncode:
         raise BuildError(f"jupyter-book found problems\n{printed.stdout}")
+
+    packed = run / "packed" / "float32.safetensors"  # by chapter 8, for the first page's demonstration
+    if packed.exists():
+        shutil.copy(packed, site / "_build" / "html" / "_static" / "demo" / "model.safetensors")
 
     nowhere = broken(site / "_build" / "html")
     if nowhere:
