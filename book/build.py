@@ -109,7 +109,9 @@ def build(root, given):
 
     # The chapters are left out of the copy: papermill writes them there.
     shutil.copytree(
-        root / "book", source / "book", ignore=shutil.ignore_patterns("*.ipynb", "runs", "packed", "__pycache__", ".*")
+        root / "book",
+        source / "book",
+        ignore=shutil.ignore_patterns("*.ipynb", "runs", "packed", "__pycache__", ".*"),
     )
     shutil.copy(root / "_toc.yml", source)
     config = yaml.safe_load((root / "_config.yml").read_text())

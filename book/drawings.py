@@ -25,9 +25,8 @@ def text(x, y, words, size=20, fill=INK):
 
 
 def arrow(x, y, words, size):
-    return (
-        f'<path d="M{x:g} {y:g} h58 m-9 -7 l9 7 l-9 7" fill="none" stroke="{INK}" stroke-width="2"/>'
-        + text(x + 29, y - 14, words, size)
+    return f'<path d="M{x:g} {y:g} h58 m-9 -7 l9 7 l-9 7" fill="none" stroke="{INK}" stroke-width="2"/>' + text(
+        x + 29, y - 14, words, size
     )
 
 
@@ -80,7 +79,10 @@ def weights_to_sums(x, y, size):
             w, t = weights[row][column], ternary[row][column]
             across, down = x + 28 * column, y + 56 + 28 * row
             parts.append(square(across + 30, down, 26, MINUS if w < 0 else PLUS, min(1, 0.12 + abs(w) / 2.5)))
-            parts += [square(across + 294, down, 26, COLOUR[t]), text(across + 307, down + 19, SIGN[t], 19, "#ffffff")]
+            parts += [
+                square(across + 294, down, 26, COLOUR[t]),
+                text(across + 307, down + 19, SIGN[t], 19, "#ffffff"),
+            ]
 
     # One column of the ternary matrix, written out: which inputs are added, which subtracted.
     for row, t in enumerate(row[0] for row in ternary):
@@ -135,7 +137,7 @@ def icon():
 
 STAGES = [
     ("image", "[B, H, W, C]", "Resizing, augmentation"),
-    ("resized image", "[B, H′, W′, C]", "Patches"),
+    ("resized image", "[B, S, S, C]", "Patches"),
     ("patches", "[B, N, P·P·C]", "PatchEmbedding"),
     ("tokens", "[B, N, D]", "TransformerBlockMML, L times"),
     ("tokens", "[B, N, D]", "LayerNormalization, Flatten"),
@@ -153,9 +155,11 @@ def shapes():
         parts.append(f'<rect x="60" y="{y}" width="400" height="44" rx="6" fill="{PLUS}" fill-opacity="0.12"/>')
         parts += [text(160, y + 29, name, 19), text(360, y + 29, shape, 19, PLUS)]
         if layer:
-            parts.append(f'<path d="M160 {y + 48} v30 m-6 -8 l6 8 l6 -8" fill="none" stroke="{INK}" stroke-width="2"/>')
+            parts.append(
+                f'<path d="M160 {y + 48} v30 m-6 -8 l6 8 l6 -8" fill="none" stroke="{INK}" stroke-width="2"/>'
+            )
             parts.append(text(330, y + 70, layer, 17, FLOATS))
-    title = "From the image to the logits: each tensor with its shape, and between them the layers that make one of the other."
+    title = "From the image to the logits: each tensor with its shape, and the layers between them."
     return picture(520, 84 * len(STAGES), title, parts)
 
 

@@ -116,7 +116,9 @@ def gather(notebooks, parameters):
         notebooks: The chapters as papermill ran them, by file name without suffix, in reading order.
         parameters: What was passed to all of them.
     """
-    facts = {f"ran-for {name}": duration(notebook.metadata.papermill.duration) for name, notebook in notebooks.items()}
+    facts = {
+        f"ran-for {name}": duration(notebook.metadata.papermill.duration) for name, notebook in notebooks.items()
+    }
     facts |= recipe()
     facts["at-a-glance"] = cards(notebooks)
     facts["executions"] = executions(notebooks)

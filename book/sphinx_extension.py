@@ -36,7 +36,7 @@ def depart_citation(self: HTML5Translator, node):
 
 
 def leave_thebe_out(app):
-    """Disconnect sphinx-thebe, which jupyter-book always loads; its script fails on each page for being there twice."""
+    """Disconnect sphinx-thebe, which jupyter-book always loads; its script fails, for it is there twice."""
     for listeners in app.events.listeners.values():
         for listener in [each for each in listeners if each.handler.__module__ == "sphinx_thebe"]:
             listeners.remove(listener)
@@ -45,7 +45,11 @@ def leave_thebe_out(app):
 def last_changed(book):
     """The day of the last commit of each file of the book, by its path without suffix below the root."""
     log = subprocess.run(
-        ["git", "log", "--format=%cs", "--name-only", "--", "."], cwd=book, capture_output=True, text=True, check=False
+        ["git", "log", "--format=%cs", "--name-only", "--", "."],
+        cwd=book,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout
     days = {}
     for line in log.splitlines():
@@ -114,7 +118,9 @@ def signature(app, what, name, obj, options, arguments, returned):
 
 def lighten(app, pagename, templatename, context, doctree):
     """Leave out of a page what it would load and not show: cards' styles, and a font for the one sign of GitHub."""
-    unused = ["sphinx-thebe"] if "sd-card" in context.get("body", "") else ["sphinx-thebe", "sphinx-design", "design-tabs"]
+    unused = (
+        ["sphinx-thebe"] if "sd-card" in context.get("body", "") else ["sphinx-thebe", "sphinx-design", "design-tabs"]
+    )
     for kind in ("css_files", "script_files"):
         context[kind] = [file for file in context[kind] if not any(name in str(file.filename) for name in unused)]
     for button in context.get("header_buttons", []):

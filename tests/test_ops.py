@@ -78,7 +78,9 @@ def test_quantisation_is_without_gradient_and_the_ternary_scale_has_one():
     w = np.array([[0.3, -1.2], [0.8, 0.1]], "float32")
     # Beside `0 * w`, since torch differentiates nothing that has no gradient at all.
     for quantize in (ops.absmax_quantize, ops.absmean_ternarize):
-        _, (gradient,) = value_and_gradients(lambda w, quantize=quantize: quantize(w)[0] + 0 * w, [w], np.ones_like(w))
+        _, (gradient,) = value_and_gradients(
+            lambda w, quantize=quantize: quantize(w)[0] + 0 * w, [w], np.ones_like(w)
+        )
         np.testing.assert_array_equal(gradient, np.zeros((2, 2)))
     _, (gradient,) = value_and_gradients(lambda w: ops.absmean_ternarize(w)[1], [w], np.float32(1))
     np.testing.assert_allclose(gradient, np.sign(w) / 4, rtol=1e-6)
@@ -120,9 +122,7 @@ def test_recurrence_equals_the_loop(device, batch, time, features, with_initial_
     states, gradients = value_and_gradients(ops.linear_recurrence, arguments, upstream.astype("float32"))
     exact = [array.astype("float64") for array in arguments]
     np.testing.assert_allclose(states, oracle.linear_recurrence(*exact), rtol=1e-5, atol=1e-6)
-    for actual, expected in zip(
-        gradients, oracle.gradients(oracle.linear_recurrence, exact, upstream), strict=True
-    ):
+    for actual, expected in zip(gradients, oracle.gradients(oracle.linear_recurrence, exact, upstream), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 * np.max(np.abs(expected)))
 
 

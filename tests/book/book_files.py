@@ -1,4 +1,4 @@
-"""Where the book is: its root, its settings, its chapters in order, and the built site; and what its text may hold."""
+"""Where the book is: its root, settings, chapters in order, and the built site; and what its text may hold."""
 
 import re
 from pathlib import Path

@@ -192,7 +192,9 @@ def test_pages_say_what_the_run_gave(book):
     assert re.search(rf"Two \d{{4}}-\d\d-\d\d \d\d:\d\d {took[1]} s 2 s 2 ", text), text
     assert f"Python {sys.version.split()[0]}" in text
     two = (book / "_build" / "html" / "book" / "02_two.html").read_text()
-    assert re.search(r'the norm</a> <span class="bibtex-citation"[^>]*>\[<a [^>]*href="intro.html#id\d+"', two), "a paper that is linked is cited"
+    assert re.search(r'the norm</a> <span class="bibtex-citation"[^>]*>\[<a [^>]*href="intro.html#id\d+"', two), (
+        "a paper that is linked is cited"
+    )
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in two
 
 

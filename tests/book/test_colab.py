@@ -2,7 +2,7 @@
 
 `make colab` sets up `.venv-colab`, which holds what Colab has preinstalled, and runs this file. Each chapter gets a
 copy of that environment, and its own set-up cell installs the package there. Git answers for the repository's address
-with the files of this checkout as they are, uncommitted changes and new files included.
+with the files of this checkout as they are, with uncommitted changes and new files.
 
 How long each chapter took is written to `_build/colab/times.csv`, and the chapters as they ran beside it. Times are not
 judged here: a busy machine is no failure.
@@ -19,9 +19,8 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from nbclient import NotebookClient
-
 from book_files import CHAPTERS, CONFIG, ROOT, site_only
+from nbclient import NotebookClient
 
 PREINSTALLED = ROOT / ".venv-colab"
 OUTPUT = ROOT / "_build" / "colab"

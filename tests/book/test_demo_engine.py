@@ -84,8 +84,10 @@ def trained(config, steps=8):
 
 
 def assert_agrees(results, expected, typical, largest):
-    """Differences of the logits, as a share of their spread, are small: a value at a boundary may be rounded to the step
-    beside it, and the more layers follow, the more values."""
+    """Differences of the logits, as a share of their spread, are small.
+
+    A value at a boundary may be rounded to the step beside it, and the more layers follow, the more values.
+    """
     logits = np.array(results["logits"])
     spread = np.std(expected)
     difference = np.abs(logits - expected) / spread
