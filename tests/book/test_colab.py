@@ -4,8 +4,8 @@
 copy of that environment, and its own set-up cell installs the package there. Git answers for the repository's address
 with the files of this checkout as they are, with uncommitted changes and new files.
 
-How long each chapter took is written to `_build/colab/times.csv`, and the chapters as they ran beside it. Times are not
-judged here: a busy machine is no failure.
+How long each chapter took is written to `_build/colab/times.csv`, and the chapters as they ran beside it. Times are
+not judged here: a busy machine is no failure.
 """
 
 import csv
@@ -40,7 +40,8 @@ launch_new_instance()
 
 VERSIONS = """
 import importlib.metadata, json
-print(json.dumps({found.name.lower().replace("_", "-"): found.version for found in importlib.metadata.distributions()}))
+found = importlib.metadata.distributions()
+print(json.dumps({each.name.lower().replace("_", "-"): each.version for each in found}))
 """
 
 ORIGIN = """
