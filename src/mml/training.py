@@ -1,5 +1,6 @@
 """A training run that lives in a folder: trained once, resumed after an interruption, loaded when complete."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -19,7 +20,7 @@ from mml.files import replacing
 from mml.models import VisionTransformerConfig, vision_transformer
 from mml.validation import positive_integer
 
-VALIDATION_BATCH_SIZE = 256  # has no influence on the result; a batch of another size is compiled anew
+VALIDATION_BATCH_SIZE = 256  # has no influence on the result, beside rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,17 +100,25 @@ class Run:
 class ShuffledBatches(keras.utils.PyDataset):
     """Batches in an order that follows from seed and epoch alone, so that a resumed run sees the same ones.
 
-    A batch of another size would be compiled anew, which takes longer than many steps. So the last one of an
-    epoch is filled up with images of weight 0, see `compile_model`.
+    A batch of another size would be compiled anew, which takes longer than many steps, and could not be cut into
+    equal shares for several devices. So the last one of an epoch is filled up with images of weight 0, see
+    `compile_model`.
 
     Args:
         x: Images, `[images, ...]`.
         y: Labels, `[images, ...]`.
         batch_size: Images in a batch. With fewer images than that, all of them are one batch.
         seed: Integer of at least 0.
+        devices: How many devices share a batch; `batch_size` must be a multiple of it.
+        process: Which process this is, counted from 0, where several feed the devices.
+        processes: How many there are; each gives its own share of each batch.
 
     Returns:
-        For each index, a triple of images, labels and float32 weights `[batch]`: 1, or 0 for what fills up.
+        For each index, a triple of images, labels and float32 weights `[batch / processes]`: 1, or 0 for what
+        fills up.
+
+    Raises:
+        ValueError: If the devices cannot share a batch equally, or the processes the devices.
 
     Example:
 
@@ -123,9 +132,28 @@ class ShuffledBatches(keras.utils.PyDataset):
     [1.0, 0.0]
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, batch_size: int, seed: int):
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch_size: int,
+        seed: int,
+        devices: int = 1,
+        process: int = 0,
+        processes: int = 1,
+    ):
         super().__init__()
+        if batch_size % devices:
+            raise ValueError(
+                f"`batch_size` must be a multiple of the {devices} devices that share a batch. "
+                f"Received: batch_size={batch_size}"
+            )
+        if devices % processes:
+            raise ValueError(
+                f"`devices` must be a multiple of the {processes} processes. Received: devices={devices}"
+            )
         self.x, self.y, self.batch_size, self.seed = x, y, batch_size, seed
+        self.devices, self.process, self.processes = devices, process, processes
         self.shuffle(epoch=0)
 
     def shuffle(self, epoch: int) -> None:
@@ -143,30 +171,40 @@ class ShuffledBatches(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        size = min(self.batch_size, len(self.x))
+        size = min(self.batch_size, _next_multiple(len(self.x), self.devices))
         filled = np.resize(chosen, size)  # from their start again
-        return self.x[filled], self.y[filled], (np.arange(size) < len(chosen)).astype("float32")
+        weights = (np.arange(size) < len(chosen)).astype("float32")
+        share = size // self.processes
+        own = slice(self.process * share, (self.process + 1) * share)
+        return self.x[filled[own]], self.y[filled[own]], weights[own]
 
 
 class _LossPerImage(keras.callbacks.Callback):
     """Weigh the last batch's loss by its images; Keras weighs it as if none of them only filled it up."""
 
-    def __init__(self, batches):
+    def __init__(self, training, validation):
         super().__init__()
-        self.batches = batches
+        self.batches = {"loss": training, "val_loss": validation}
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.mean_of_full = 0.0  # of the batches before the last one
+        self.mean_of_full = {"loss": 0.0, "val_loss": 0.0}  # of the batches before the last one
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch == len(self.batches) - 2:
-            self.mean_of_full = float(logs["loss"])
+        self._keep("loss", batch, logs)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._keep("val_loss", batch, logs)
+
+    def _keep(self, name, batch, logs):
+        if batch == len(self.batches[name]) - 2:
+            self.mean_of_full[name] = float(logs["loss"])
 
     def on_epoch_end(self, epoch, logs=None):
-        full, images = len(self.batches) - 1, len(self.batches.x)
-        images_in_full = full * self.batches.batch_size
-        last = (full + 1) * logs["loss"] - full * self.mean_of_full
-        logs["loss"] = (images_in_full * self.mean_of_full + (images - images_in_full) * last) / images
+        for name, batches in self.batches.items():
+            full, images, mean_of_full = len(batches) - 1, len(batches.x), self.mean_of_full[name]
+            images_in_full = full * batches.batch_size
+            last = (full + 1) * logs[name] - full * mean_of_full
+            logs[name] = (images_in_full * mean_of_full + (images - images_in_full) * last) / images
 
 
 class Checkpoint(keras.callbacks.ModelCheckpoint):
@@ -188,7 +226,8 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
         super().__init__(str(partial), save_weights_only=True, **kwargs)
 
     def on_epoch_end(self, epoch, logs=None):
-        super().on_epoch_end(epoch, logs)
+        with _undistributed():
+            super().on_epoch_end(epoch, logs)
         if os.path.exists(self.filepath):
             os.replace(self.filepath, self.path)
 
@@ -245,6 +284,16 @@ def train(
     if it had not been killed. Two processes that ask for the same run do not disturb each other: one waits and
     then loads what the other trained.
 
+    On several devices, where `keras.distribution.set_distribution(keras.distribution.DataParallel())` comes first:
+    they share each batch, hold the same weights, and make the same steps as one device would, within rounding. So
+    their number is not part of the configuration, and an interrupted run may go on with another one. On several
+    hosts, `keras.distribution.initialize` comes before that, with `DataParallel(auto_shard_dataset=False)`; every
+    process calls `train` with the same data and the same `directory`, which they must share, and the first of
+    them writes the files.
+
+    Under another policy than float32, such as `keras.config.set_dtype_policy("mixed_bfloat16")`, a run is another
+    run, in a folder of its own.
+
     Args:
         data: An `mml.data.ImageDataset`, or any object with such `x_train`, `y_train`, `class_names` and `source`.
         config: A `TrainingConfig`.
@@ -256,7 +305,9 @@ def train(
         A `Run`.
 
     Raises:
-        ValueError: If the data do not fit the configuration, or if a file of the run is damaged.
+        ValueError: If the data do not fit the configuration, if the devices cannot share a batch equally, if the
+            distribution or the dtype policy is one that this cannot work with, if the processes of several hosts
+            do not see the same folder, or if a file of the run is damaged.
 
     Example:
 
@@ -274,32 +325,41 @@ def train(
     ['epoch', 'acc', 'loss', 'top_5_acc', 'val_acc', 'val_loss', 'val_top_5_acc']
     """
     n_train = _check(data, config)
+    places = _places(keras.distribution.distribution())
+    validation_batch_size = _next_multiple(VALIDATION_BATCH_SIZE, places["devices"])
+    batches, validation_batches = (
+        ShuffledBatches(data.x_train[part], data.y_train[part], batch_size, config.seed, **places)
+        for part, batch_size in (
+            (slice(n_train), config.batch_size),
+            (slice(n_train, None), validation_batch_size),
+        )
+    )
     description = _description(data, config, build)
     path = Path(directory) / _name(config, description)
+    first = places["process"] == 0  # which writes the files
     path.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path / "lock"):
-        with replacing(path / "config.json") as partial:
-            partial.write_text(json.dumps(description, indent=2) + "\n")
+    latest = path / "latest.weights.h5"
+    with filelock.FileLock(path / "lock") if first else contextlib.nullcontext():
+        _gather(places, path.name)  # the first holds the lock
+        _gather(places, f"{latest.name}, which is {'there' if latest.exists() else 'not there'}")
+        if first:
+            with replacing(path / "config.json") as partial:
+                partial.write_text(json.dumps(description, indent=2) + "\n")
         keras.utils.set_random_seed(config.seed)
         # The seed's order: normalise by all training images, then keep the last of them for validation.
         model = build(config.model, images=data.x_train)
         compile_model(model, config)
-        batches = ShuffledBatches(data.x_train[:n_train], data.y_train[:n_train], config.batch_size, config.seed)
-        epochs_done = _restore(model, path / "latest.weights.h5") // len(batches)
-        history = _read_history(path / "history.csv", epochs_done)
+        epochs_done = _restore(model, latest) // len(batches)
+        _gather(places, f"epoch {epochs_done}")
         if epochs_done < config.epochs:
-            model.fit(
-                batches,
-                epochs=config.epochs,
-                initial_epoch=epochs_done,
-                validation_data=(data.x_train[n_train:], data.y_train[n_train:]),
-                validation_batch_size=VALIDATION_BATCH_SIZE,
-                shuffle=False,  # of the batches, by a generator whose state is not saved; they shuffle the images
-                verbose=verbose,
+            callbacks = [
+                keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)),
+                _LossPerImage(batches, validation_batches),
+            ]
+            if first:
+                history = _cut_history(path / "history.csv", epochs_done)
                 # `latest` comes last: once it is there, so is the rest of its epoch.
-                callbacks=[
-                    keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)),
-                    _LossPerImage(batches),
+                callbacks += [
                     Checkpoint(
                         path / "best.weights.h5",
                         monitor="val_acc",
@@ -308,10 +368,19 @@ def train(
                         initial_value_threshold=history["val_acc"].max() if epochs_done else None,
                     ),
                     keras.callbacks.CSVLogger(path / "history.csv", append=True),
-                    Checkpoint(path / "latest.weights.h5"),
-                ],
+                    Checkpoint(latest),
+                ]
+            model.fit(
+                batches,
+                epochs=config.epochs,
+                initial_epoch=epochs_done,
+                validation_data=validation_batches,
+                shuffle=False,  # of the batches, by a generator whose state is not saved; they shuffle the images
+                verbose=verbose if first else 0,
+                callbacks=callbacks,
             )
-            history = _read_history(path / "history.csv", config.epochs)
+            _gather(places, "the end")  # the first has written all files
+        history = _read_history(path / "history.csv", config.epochs)
         _restore(model, path / "best.weights.h5")
     return Run(model, history, path)
 
@@ -330,18 +399,67 @@ def _check(data, config):
             "`validation_split` must leave images on both sides. "
             f"Received: validation_split={config.validation_split} of {len(data.x_train)} images"
         )
+    policy = keras.config.dtype_policy()
+    if policy.compute_dtype == "float16":
+        raise ValueError(
+            "The dtype policy must not compute in float16: Keras then leaves out steps whose gradients overflow, and "
+            f"the steps say which epoch it is. 'mixed_bfloat16' has no such steps. Received: {policy.name!r}"
+        )
     return n_train
+
+
+def _next_multiple(number, of):
+    return -(-number // of) * of
+
+
+def _places(distribution):
+    """Where training happens: what `ShuffledBatches` must know of the devices and processes."""
+    if distribution is None:
+        return {"devices": 1, "process": 0, "processes": 1}
+    if not isinstance(distribution, keras.distribution.DataParallel):
+        raise ValueError(f"The distribution must be a `DataParallel`, or none. Received: {distribution}")
+    import jax  # only where it is the backend
+
+    places = {
+        "devices": distribution.device_mesh.devices.size,
+        "process": jax.process_index(),
+        "processes": jax.process_count(),
+    }
+    if places["processes"] > 1 and distribution.auto_shard_dataset:
+        raise ValueError(
+            "With several processes the distribution must leave each its own share of the images: "
+            "`DataParallel(auto_shard_dataset=False)`. Received: auto_shard_dataset=True"
+        )
+    return places
+
+
+def _gather(places, value):
+    """Wait until all processes are here, and make sure that they agree on this value."""
+    if places["processes"] == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    digest = int.from_bytes(hashlib.sha256(str(value).encode()).digest()[:4], "big")
+    if len(set(multihost_utils.process_allgather(np.uint32(digest)).tolist())) > 1:
+        raise ValueError(
+            "All processes must be given the same data and configuration, and one folder that they share. "
+            f"Process {places['process']} is at {value}, another one is not"
+        )
 
 
 def _description(data, config, build):
     digest = hashlib.sha256(data.x_train.tobytes())
     digest.update(data.y_train.tobytes())
-    return {
+    description = {
         **dataclasses.asdict(config),
         "build": build.__name__,
         "data": data.source,
         "data_sha256": digest.hexdigest(),
     }
+    policy = keras.config.dtype_policy().name
+    if policy != "float32":  # not named there, so that runs from before this was asked keep their folders
+        description["dtype_policy"] = policy
+    return description
 
 
 def _name(config, description):
@@ -358,20 +476,41 @@ def _restore(model, path):
     if path.exists():
         model.optimizer.build(model.trainable_variables)
         try:
-            model.load_weights(path)
+            with _undistributed():
+                model.load_weights(path)
         except (OSError, KeyError, ValueError) as error:
             raise ValueError(f"{path} is damaged: {error}. Delete the folder {path.parent} to train anew.") from error
     return int(model.optimizer.iterations)
 
 
-def _read_history(path, epochs):
-    """Read the rows of complete epochs; drop a row whose epoch was cut off before its weights were saved."""
+@contextlib.contextmanager
+def _undistributed():
+    """Keras makes an optimizer of its own to save or load one, whose variables all processes would have to make."""
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
+
+
+def _cut_history(path, epochs):
+    """Drop a row whose epoch was cut off before its weights were saved; return the others."""
     if not epochs:
         path.unlink(missing_ok=True)
         return pd.DataFrame()
-    lines = path.read_text().splitlines(keepends=True)[: epochs + 1]
     with replacing(path) as partial:
-        partial.write_text("".join(lines))
+        partial.write_text("".join(_history_lines(path, epochs)), newline="")
+    return _read_history(path, epochs)
+
+
+def _read_history(path, epochs):
     # Python reads back the very float that it wrote; pandas does so in some versions only.
-    rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+    rows = csv.DictReader(_history_lines(path, epochs))
+    rows = [{name: float(value) for name, value in row.items()} for row in rows]
     return pd.DataFrame(rows).astype({"epoch": int})
+
+
+def _history_lines(path, epochs):
+    with open(path, newline="") as file:  # its line ends as Keras wrote them
+        return file.readlines()[: epochs + 1]

@@ -1,0 +1,235 @@
+"""`mml.training` on several devices and in several processes, and in mixed precision."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import keras
+import numpy as np
+import pytest
+from killed_run import CONFIG, tiny_data
+from test_training import assert_same_files, weights_in
+
+from mml import training
+from mml.models import VisionTransformerConfig
+from mml.training import ShuffledBatches, TrainingConfig, train
+
+SCRIPT = Path(__file__).with_name("distributed_run.py")
+SIXTEEN = dataclasses.replace(
+    CONFIG, batch_size=16
+)  # 45 images: two full steps, and one of 13 images and 3 to fill up
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_data()
+
+
+def start(directory, devices, **options):
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    command = [sys.executable, SCRIPT, directory, str(devices), json.dumps(options)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(*processes, returncode=0):
+    """What each process printed last, or its errors where it was to end with some."""
+    ended = [process.communicate() for process in processes]
+    for process, (_, errors) in zip(processes, ended, strict=True):
+        assert process.returncode == returncode, errors
+    return [errors if returncode else json.loads(printed.splitlines()[-1]) for printed, errors in ended]
+
+
+def free_port():
+    with socket.socket() as asked:
+        asked.bind(("localhost", 0))
+        return asked.getsockname()[1]
+
+
+def both(directories, devices=4):
+    """Two processes, as two hosts would run them."""
+    port = free_port()
+    return [start(directory, devices, process=[port, 2, number]) for number, directory in enumerate(directories)]
+
+
+@pytest.fixture(scope="module")
+def one_device(data, tmp_path_factory):
+    return train(data, SIXTEEN, tmp_path_factory.mktemp("one"), verbose=0)
+
+
+@pytest.fixture(scope="module")
+def eight_devices(tmp_path_factory):
+    """The same run on eight devices: its folder, and what it printed."""
+    directory = tmp_path_factory.mktemp("eight")
+    (printed,) = finish(start(directory, 8))
+    (folder,) = directory.iterdir()
+    return folder, printed
+
+
+def assert_equal_within_rounding(folder, run):
+    """As one device: the sums over a batch are added up in another order, and float32 rounds at 6e-8.
+
+    AdamW divides a gradient by its size, so that a step is about as long as the learning rate where the gradient is
+    almost nothing but rounding. So single weights may differ by that much a step, and the bound is on their mean.
+    Likewise an activation at the edge of two of its 8-bit values may be rounded to the other one: losses are compared
+    less tightly than float32 would allow.
+    """
+    history = training._read_history(folder / "history.csv", CONFIG.epochs)
+    assert history["epoch"].tolist() == run.history["epoch"].tolist()
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(history[name][:1], run.history[name][:1], rtol=1e-5)
+        np.testing.assert_allclose(history[name], run.history[name], rtol=1e-3)
+    one_image = 1 / 45 + 1e-6  # two classes may be as likely as each other, within rounding
+    np.testing.assert_allclose(history["acc"], run.history["acc"], atol=one_image)
+
+    ours, theirs = (weights_in(path / "latest.weights.h5") for path in (folder, run.path))
+    assert ours.keys() == theirs.keys() and ours
+    steps = int(ours["optimizer/vars/0"])
+    for name in ours:
+        if ours[name].dtype.kind == "f":
+            assert np.abs(ours[name] - theirs[name]).mean() < 0.01 * SIXTEEN.learning_rate * steps, name
+        else:  # steps done, and the states of the random generators
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+# === Eight devices, one process ===
+
+
+def test_each_device_has_all_weights_and_its_share_of_the_images(eight_devices):
+    _, printed = eight_devices
+    assert printed["holders"] == [8]
+    assert printed["shares"] == [[1] * 8, [2] * 8]  # 5 validation images, filled up to 8; 16 images to train on
+
+
+def test_eight_devices_train_as_one(eight_devices, one_device):
+    folder, _ = eight_devices
+    assert folder.name == one_device.path.name
+    assert_equal_within_rounding(folder, one_device)
+
+
+def test_killed_by_sigterm_eight_devices_go_on_as_if_nothing_had_happened(eight_devices, tmp_path):
+    finish(start(tmp_path, 8, kill=["after", "latest", 1]), returncode=-15)
+    finish(start(tmp_path, 8, kill=["half", "latest", 1]), returncode=-15)
+    finish(start(tmp_path, 8))
+    folder, _ = eight_devices
+    assert_same_files(tmp_path / folder.name, folder)
+
+
+def test_a_run_goes_on_with_another_number_of_devices(data, one_device, tmp_path):
+    finish(start(tmp_path, 8, kill=["after", "latest", 2]), returncode=-15)
+    assert_equal_within_rounding(train(data, SIXTEEN, tmp_path, verbose=0).path, one_device)
+
+
+def test_a_batch_that_eight_devices_cannot_share(tmp_path):
+    (errors,) = finish(start(tmp_path / "runs", 8, batch_size=20), returncode=1)
+    assert "ValueError: `batch_size` must be a multiple of the 8 devices that share a batch. Received" in errors
+    assert not (tmp_path / "runs").exists()
+
+
+# === Two processes ===
+
+
+def test_two_processes_of_four_devices_train_as_one_device(one_device, tmp_path):
+    for printed in finish(*both([tmp_path, tmp_path])):
+        assert printed["holders"] == [8]
+        assert printed["shares"] == [[1] * 4, [2] * 4]
+        assert printed["epochs"] == CONFIG.epochs
+    (folder,) = tmp_path.iterdir()
+    assert_equal_within_rounding(folder, one_device)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in one_device.path.iterdir())
+
+
+def test_two_processes_without_a_common_folder(one_device, tmp_path):
+    processes = both([one_device.path.parent, tmp_path], devices=1)
+    for errors in finish(*processes, returncode=1):
+        assert "one folder that they share" in errors
+
+
+def test_processes_share_each_batch():
+    whole = ShuffledBatches(np.arange(45), np.arange(45), 16, seed=3, devices=8)
+    shares = [
+        ShuffledBatches(np.arange(45), np.arange(45), 16, seed=3, devices=8, process=process, processes=2)
+        for process in range(2)
+    ]
+    for index in range(3):
+        for expected, *parts in zip(whole[index], *(share[index] for share in shares), strict=True):
+            assert [len(part) for part in parts] == [8, 8]
+            np.testing.assert_array_equal(np.concatenate(parts), expected)
+
+
+# === Batches for several devices ===
+
+
+@pytest.mark.parametrize("images, expected", [(5, [8]), (8, [8]), (9, [16]), (16, [16]), (17, [16, 16])])
+def test_every_batch_can_be_shared(images, expected):
+    batches = ShuffledBatches(np.arange(images), np.arange(images), 16, seed=0, devices=8)
+    assert [len(x) for x, _, _ in batches] == expected
+    chosen = np.concatenate([x[weights == 1] for x, _, weights in batches])
+    np.testing.assert_array_equal(np.sort(chosen), np.arange(images))
+
+
+def test_what_cannot_be_shared():
+    with pytest.raises(ValueError, match="`batch_size` must be a multiple of the 3 devices.*batch_size=16"):
+        ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=3)
+    with pytest.raises(ValueError, match="`devices` must be a multiple of the 3 processes.*devices=8"):
+        ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=8, processes=3)
+
+
+def test_only_data_parallelism(data, tmp_path):
+    mesh = keras.distribution.DeviceMesh((1, 1), ("batch", "model"), ["cpu:0"])
+    layout = keras.distribution.LayoutMap(mesh)
+    with keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch").scope():
+        with pytest.raises(ValueError, match="must be a `DataParallel`, or none. Received: <ModelParallel"):
+            train(data, CONFIG, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_validation_loss_is_the_mean_over_the_images(data, tmp_path, monkeypatch):
+    """Five validation images in batches of two, the last one filled up, against Keras on one batch of five."""
+    monkeypatch.setattr(training, "VALIDATION_BATCH_SIZE", 2)
+
+    def linear_model(config, images):
+        return keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+    small = dataclasses.replace(data, x_train=data.x_train[:, :4, :4] / 255)
+    config = TrainingConfig(VisionTransformerConfig((4, 4, 3), image_size=4, patch_size=4), epochs=1, batch_size=20)
+    run = train(small, config, tmp_path, verbose=0, build=linear_model)
+    result = run.model.evaluate(small.x_train[45:], small.y_train[45:], verbose=0, return_dict=True)
+    assert run.history["val_loss"][0] == pytest.approx(result["loss"], rel=1e-5)
+    assert run.history["val_acc"][0] == pytest.approx(result["acc"])
+
+
+# === Mixed precision ===
+
+
+def test_mixed_precision_is_another_run_of_about_the_same_losses(data, one_device, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    run = train(data, SIXTEEN, tmp_path, verbose=0)
+    assert run.path.name != one_device.path.name
+    assert json.loads((run.path / "config.json").read_text())["dtype_policy"] == "mixed_bfloat16"
+    assert "dtype_policy" not in json.loads((one_device.path / "config.json").read_text())
+    for weight in run.model.trainable_weights:
+        assert weight.dtype == "float32", weight.path  # steps far below the weights' own size must add up
+    assert {layer.compute_dtype for layer in run.model.layers} == {"bfloat16"}
+    # bfloat16 rounds at 0.4 %; the tiny model's losses are near that of guessing, 2.3.
+    np.testing.assert_allclose(run.history["loss"], one_device.history["loss"], rtol=0.05)
+    logits = run.model.predict(data.x_train[45:], verbose=0).astype("float64")
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    expected = -np.take_along_axis(log_p, data.y_train[45:].astype(int), 1).mean()
+    best = int(run.history["val_acc"].idxmax())
+    assert run.history["val_loss"][best] == pytest.approx(expected, rel=1e-3)
+
+
+def test_float16_is_refused(data, tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    with pytest.raises(ValueError, match="must not compute in float16.*Received: 'mixed_float16'"):
+        train(data, CONFIG, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
