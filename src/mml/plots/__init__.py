@@ -11,6 +11,7 @@ from mml.plots.block import (
 )
 from mml.plots.costs import cost_ratios, growth_with_tokens, steps_and_limit
 from mml.plots.data import channel_histograms, class_counts, image_rows, split_areas
+from mml.plots.distribution import data_parallel, losses_apart
 from mml.plots.history import confusion, labelled_images, learning_curve, scores_with_errors, seed_scores
 from mml.plots.packing import packed_byte, predictions_beside, running_sum, stacked_bars
 from mml.plots.patches import image_with_grid, numbered_pixels, patch_maps, patch_sizes, patches_apart, there_and_back
