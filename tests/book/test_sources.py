@@ -58,7 +58,7 @@ def test_the_reading_order_names_every_page_once():
 
 
 def test_the_first_page_has_a_row_for_every_chapter():
-    rows = re.findall(r"^\| \[(\d) .+?\]\((\S+?)\.ipynb\) .*<!-- ran-for (\S+) -->", INTRO, re.MULTILINE)
+    rows = re.findall(r"^\| \[(\d+) .+?\]\((\S+?)\.ipynb\) .*<!-- ran-for (\S+) -->", INTRO, re.MULTILINE)
     assert rows == [(str(int(path.stem[:2])), path.stem, path.stem) for path in CHAPTERS]
 
 
