@@ -12,7 +12,7 @@ import sys
 
 os.environ["KERAS_BACKEND"] = "jax"
 
-import jax  # noqa: E402
+import jax
 
 directory, devices, *options = sys.argv[1:]
 options = json.loads(options[0]) if options else {}

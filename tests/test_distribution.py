@@ -186,9 +186,11 @@ def test_what_cannot_be_shared():
 def test_only_data_parallelism(data, tmp_path):
     mesh = keras.distribution.DeviceMesh((1, 1), ("batch", "model"), ["cpu:0"])
     layout = keras.distribution.LayoutMap(mesh)
-    with keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch").scope():
-        with pytest.raises(ValueError, match="must be a `DataParallel`, or none. Received: <ModelParallel"):
-            train(data, CONFIG, tmp_path / "runs")
+    with (
+        keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch").scope(),
+        pytest.raises(ValueError, match="must be a `DataParallel`, or none. Received: <ModelParallel"),
+    ):
+        train(data, CONFIG, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 

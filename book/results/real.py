@@ -14,15 +14,15 @@ import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import jax  # noqa: E402
-import keras  # noqa: E402
-import pandas as pd  # noqa: E402
+import jax
+import keras
+import pandas as pd
 
-from mml.data import load_cifar10  # noqa: E402
-from mml.models import vision_transformer  # noqa: E402
-from mml.training import TrainingConfig, compile_model, train  # noqa: E402
+from mml.data import load_cifar10
+from mml.models import vision_transformer
+from mml.training import TrainingConfig, compile_model, train
 
 SPLIT = 0.1
 CONFIG = TrainingConfig(epochs=100)

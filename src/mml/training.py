@@ -506,8 +506,8 @@ def _cut_history(path, epochs):
 
 def _read_history(path, epochs):
     # Python reads back the very float that it wrote; pandas does so in some versions only.
-    rows = csv.DictReader(_history_lines(path, epochs))
-    rows = [{name: float(value) for name, value in row.items()} for row in rows]
+    lines = _history_lines(path, epochs)
+    rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
     return pd.DataFrame(rows).astype({"epoch": int})
 
 

@@ -40,8 +40,9 @@ def data_parallel(devices, images_each=4):
     colors = plt.get_cmap("viridis")(np.linspace(0.1, 0.9, devices))
 
     def arrow(start, end):
-        style = {"arrowstyle": "-|>", "mutation_scale": 9, "color": "0.4", "shrinkA": 1, "shrinkB": 1}
-        axes.add_patch(FancyArrowPatch(start, end, **style))
+        axes.add_patch(
+            FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, color="0.4", shrinkA=1, shrinkB=1)
+        )
 
     for device, color in enumerate(colors):
         left, middle = device * step, device * step + box / 2
@@ -72,8 +73,8 @@ def losses_apart(first, second, names):
     """Draw the losses of two runs over each other, and below how far they are apart.
 
     Args:
-        first, second: Histories of the two runs: `pandas.DataFrame`s with the columns `epoch`, from 0, `loss` and
-            `val_loss`, and the same epochs.
+        first: History of a run: a `pandas.DataFrame` with the columns `epoch`, from 0, `loss` and `val_loss`.
+        second: That of another run, with the same epochs.
         names: What the two are called.
 
     Returns:
