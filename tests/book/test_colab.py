@@ -11,6 +11,7 @@ not judged here: a busy machine is no failure.
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -48,6 +49,9 @@ ORIGIN = """
 import importlib.metadata
 print(importlib.metadata.distribution("mml").read_text("direct_url.json"))
 """
+
+# XLA says so after two minutes, which a busy machine may take.
+SLOW_COMPILATION = re.compile(r"^E\S+ +\S+ +\d+ slow_operation_alarm\.cc:\d+\][^*]*\*+\n[^*]*\n\*+\n", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
@@ -223,7 +227,7 @@ def test_the_chapter_runs_in_colab(chapter, python, environment, published, time
     cells = notebook.cells[set_up + 1 :]
     if "handwritten digits" in printed(cells, "stdout"):  # CIFAR-10 could not be had, and the warning says so
         cells = [cell for cell in cells if "load_cifar10" not in cell.source]
-    assert printed(cells, "stderr") == ""
+    assert SLOW_COMPILATION.sub("", printed(cells, "stderr")).strip() == ""
     for text in shown_markdown(notebook):
         assert not site_only(text)
 
