@@ -7,8 +7,13 @@ import shutil
 import threading
 
 import nbformat
+import numpy as np
 import pytest
 from book_files import CHAPTERS, CONFIG, SITE
+from PIL import Image
+from scipy.special import softmax
+
+from mml.packing import read_packed
 
 HOW = "apt install chromium, then make .venv/browser"
 sync_api = pytest.importorskip("playwright.sync_api", reason=f"Playwright is not installed: {HOW}")
@@ -268,3 +273,29 @@ def test_each_page_says_when_it_last_changed(open_page):
     for name in ("book/intro.html", "book/02_patches.html"):
         page = open_page(name)
         assert page.locator(".last-updated").inner_text().startswith("Last updated on 20")
+
+
+def test_the_demonstration_answers_as_keras_does(open_page, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype="uint8")
+    picture = picture.repeat(8, 0).repeat(8, 1)  # of the model's size already, so that nothing is resized
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    packed = read_packed(SITE / "_static" / "demo" / "model.safetensors")
+    logits = packed.build().predict(picture[None].astype("float32"), verbose=0)[0]
+    expected = {name: 100 * share for name, share in zip(packed.class_names, softmax(logits), strict=True)}
+
+    page = open_page("book/intro.html")
+    page.get_by_label("A picture").set_input_files(tmp_path / "picture.png")
+    page.locator("#demo li").first.wait_for()
+    answer = [line.split(": ") for line in page.locator("#demo li").all_inner_texts()]
+    shares = {name: float(share.removesuffix(" %")) for name, share in answer}
+    assert len(shares) == 5 and list(shares.values()) == sorted(shares.values(), reverse=True)
+    for name, share in shares.items():
+        assert abs(share - expected[name]) < 5, "8-bit rounding moves a probability by little"
+    assert page.complaints == []
+
+
+def test_the_demonstration_says_what_is_wrong_with_a_file(open_page, tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear reader")
+    page = open_page("book/intro.html")
+    page.get_by_label("A picture").set_input_files(tmp_path / "letter.txt")
+    page.get_by_text("letter.txt is no picture that this browser can read").wait_for()
