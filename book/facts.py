@@ -34,16 +34,18 @@ def title(notebook):
 
 
 def duration(seconds):
-    """A time for people.
+    """A time for people, on one line.
 
-    >>> duration(7.4), duration(96), duration(3780)
-    ('7 s', '1 min 36 s', '1 h 3 min')
+    >>> [text.replace("\N{NO-BREAK SPACE}", " ") for text in map(duration, (7.4, 96, 3780))]
+    ['7 s', '1 min 36 s', '1 h 3 min']
     """
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+        text = f"{hours} h {minutes} min"
+    else:
+        text = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def headline(text):
