@@ -42,10 +42,12 @@ def duration(seconds):
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        text = f"{hours} h {minutes} min"
+        parts = [f"{hours} h", f"{minutes} min"]
+    elif minutes:
+        parts = [f"{minutes} min", f"{seconds} s"]
     else:
-        text = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
+        parts = [f"{seconds} s"]
+    return "\N{NO-BREAK SPACE}".join(parts).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def headline(text):
