@@ -14,18 +14,19 @@ os.environ["KERAS_BACKEND"] = "jax"
 
 import jax
 
-directory, devices, *options = sys.argv[1:]
-options = json.loads(options[0]) if options else {}
-jax.config.update("jax_num_cpu_devices", int(devices))
-if "process" in options:
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+if __name__ == "__main__":  # before JAX starts
+    directory, devices, *options = sys.argv[1:]
+    options = json.loads(options[0]) if options else {}
+    jax.config.update("jax_num_cpu_devices", int(devices))
+    if "process" in options:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
 
-import dataclasses  # noqa: E402
+import dataclasses
 
-import keras  # noqa: E402
-import killed_run  # noqa: E402
+import keras
+import killed_run
 
-from mml.training import train  # noqa: E402
+from mml.training import train
 
 BATCH_SIZE = 16
 
