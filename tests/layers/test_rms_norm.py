@@ -66,6 +66,22 @@ def test_the_gradient_of_short_vectors_too(float64, length):
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_what_is_no_number_spoils_the_gradient_of_its_own_vector_only():
+    x, upstream = np.random.default_rng(3).normal(size=(2, 3, 4)).astype("float32")
+    spoilt = x.copy()
+    spoilt[0, 0] = np.nan
+    _, (expected,) = value_and_gradients(rms_normalize, [x], upstream)
+    _, (actual,) = value_and_gradients(rms_normalize, [spoilt], upstream)
+    assert np.isnan(np.asarray(actual)[0]).all()
+    np.testing.assert_array_equal(np.asarray(actual)[1:], np.asarray(expected)[1:])
+
+
+def test_an_empty_batch_has_an_empty_gradient():
+    nothing = np.zeros((0, 4), "float32")
+    _, (gradient,) = value_and_gradients(rms_normalize, [nothing], nothing)
+    assert gradient.shape == (0, 4)
+
+
 def test_initial_values_penalties_and_projections_are_used():
     layer = RMSNorm(
         use_bias=True,
