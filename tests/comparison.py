@@ -26,8 +26,13 @@ def draw_weights(layer, rng, dtype="float32"):
 def value_and_gradients(function, arguments, upstream):
     """The value of `function(*arguments)`, and the gradient of sum(value * upstream) for each argument."""
     if BACKEND == "jax":
-        value, pull_back = jax.vjp(function, *arguments)
-        return value, pull_back(upstream)
+
+        @jax.jit  # a program for each call: what the function reads beside its arguments may have changed
+        def run(arguments, upstream):
+            value, pull_back = jax.vjp(function, *arguments)
+            return value, pull_back(upstream)
+
+        return run(arguments, upstream)
     if BACKEND == "torch":
         tensors = [torch.tensor(argument, requires_grad=True) for argument in arguments]
         with torch.enable_grad():

@@ -1,6 +1,8 @@
 """Sets the backend before Keras is first imported; changing it later has no effect."""
 
+import gc
 import os
+from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # `make backends` names the others
 
@@ -11,6 +13,7 @@ import pytest
 JAX = keras.backend.backend() == "jax"
 if JAX:
     import jax
+    from quick_compilation import compile_quickly
 elif keras.backend.backend() == "torch":
     import torch
 
@@ -22,27 +25,22 @@ elif keras.backend.backend() == "torch":
             yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def compile_once(tmp_path_factory):
-    """Equal programs are compiled once: most of the time of the tests is compilation."""
+def pytest_configure():
+    """Compile quickly, and equal programs only once: most of the time of the tests is compilation."""
     if not JAX:
         return
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
+        jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / "_build" / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    compile_quickly()
 
 
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """For tests of many programs that do not ask how a program computes, only that it is the same one."""
-    if not JAX:
-        yield
-        return
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()  # other modules shall not go on with what was compiled so: it may round otherwise
+def pytest_collection_finish():
+    """Look for garbage rarely, and not among the millions of objects of libraries: it takes a fifth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

@@ -1,28 +1,10 @@
-"""Train a tiny run on virtual CPU devices: `python distributed_run.py DIRECTORY DEVICES [OPTIONS]`.
-
-OPTIONS is JSON: `batch_size`; `kill`, WHERE, FILE and COUNT as in `killed_run.py`, but by SIGTERM, as a cluster does;
-or `process`, the port, the number of processes and which one of them this is. DEVICES is the number in each process.
-It prints JSON: the devices that hold the weights, how many images each device got of each batch, and the epochs.
-"""
-
-import json
-import os
-import signal
-import sys
-
-os.environ["KERAS_BACKEND"] = "jax"
-
-import jax
-
-if __name__ == "__main__":  # before JAX starts
-    directory, devices, *options = sys.argv[1:]
-    options = json.loads(options[0]) if options else {}
-    jax.config.update("jax_num_cpu_devices", int(devices))
-    if "process" in options:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+"""A tiny run on virtual CPU devices, in a process of its own."""
 
 import dataclasses
+import json
+import signal
 
+import jax
 import keras
 import killed_run
 
@@ -31,17 +13,25 @@ from mml.training import train
 BATCH_SIZE = 16
 
 
-def kill_by_sigterm():
-    signal.raise_signal(signal.SIGTERM)
+def train_distributed(directory, devices, batch_size=BATCH_SIZE, killing=(), process=()):
+    """Train on several devices, and print what happened as JSON.
 
+    That is: the numbers of devices that hold a weight, how many images each device got of each batch, and the epochs.
 
-if __name__ == "__main__":
-    if "process" in options:
-        port, processes, process = options["process"]
-        keras.distribution.initialize(f"localhost:{port}", processes, process)
-    if "kill" in options:
-        killed_run.die = kill_by_sigterm
-        killed_run.arm(*options["kill"])
+    Args:
+        directory: Folder of the run's folder.
+        devices: Number of devices in this process.
+        batch_size: Images in a step.
+        killing: As for `killed_run.arm`; a cluster kills by SIGTERM.
+        process: Port, number of processes, and which one of them this is.
+    """
+    jax.config.update("jax_num_cpu_devices", devices)
+    if process:
+        port, processes, number = process
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        keras.distribution.initialize(f"localhost:{port}", processes, number)
+    if killing:
+        killed_run.arm(*killing, by=signal.SIGTERM)
 
     shares = set()
     make_array = jax.make_array_from_process_local_data
@@ -53,7 +43,7 @@ if __name__ == "__main__":
 
     jax.make_array_from_process_local_data = recorded  # what Keras makes of a batch
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    config = dataclasses.replace(killed_run.CONFIG, batch_size=options.get("batch_size", BATCH_SIZE))
+    config = dataclasses.replace(killed_run.CONFIG, batch_size=batch_size)
     run = train(killed_run.tiny_data(), config, directory, verbose=0)
     holders = {len(weight.value.sharding.device_set) for weight in run.model.weights}
     print(json.dumps({"holders": sorted(holders), "shares": sorted(shares), "epochs": len(run.history)}))

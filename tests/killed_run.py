@@ -1,13 +1,7 @@
-"""Train a tiny run in a process that may kill itself: `python killed_run.py DIRECTORY [WHERE FILE COUNT]`.
-
-WHERE is `before` or `after` (FILE is moved into place for the COUNT-th time) or `half` (half of it is written).
-"""
+"""A tiny run, in a process that may kill itself."""
 
 import os
 import signal
-import sys
-
-os.environ["KERAS_BACKEND"] = "jax"
 
 import keras
 
@@ -29,14 +23,14 @@ def tiny_data():
     return load_cifar10(0.001, "digits")  # 45 images to train on: three steps, the last of five images
 
 
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def arm(where, file, count):
+def arm(where, file, count, by=signal.SIGKILL):
+    """Kill this process `before` or `after` a file is moved into place for the count-th time, or `half` written."""
     name = f"{file}.weights.h5"
     replace, save_weights = os.replace, keras.Model.save_weights
     seen = 0
+
+    def die():
+        signal.raise_signal(by)
 
     def counted(path):
         nonlocal seen
@@ -60,7 +54,8 @@ def arm(where, file, count):
     os.replace, keras.Model.save_weights = killing_replace, killing_save
 
 
-if __name__ == "__main__":
-    if sys.argv[2:]:
-        arm(sys.argv[2], sys.argv[3], int(sys.argv[4]))
-    train(tiny_data(), CONFIG, sys.argv[1], verbose=0)
+def train_tiny(directory, *killing):
+    """Train in `directory`, and die as `arm(*killing)` says."""
+    if killing:
+        arm(*killing)
+    train(tiny_data(), CONFIG, directory, verbose=0)

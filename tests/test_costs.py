@@ -18,8 +18,6 @@ from mml.models import (
 from mml.ops import linear_recurrence
 from mml.packing import load_packed, save_packed
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL = VisionTransformerConfig(
     input_shape=(8, 8, 3),
     num_classes=3,
@@ -241,6 +239,17 @@ def test_ternary_weights_have_the_bytes_of_the_packed_file(tmp_path):
         ("activations", "int32"): 4 * 4,
         ("weights", "ternary"): 5,  # of 24 weights
         ("weights", "float32"): (6 + 4 + 1) * 4,  # gain, bias, scale
+    }
+
+
+def test_the_figures_are_the_published_ones():
+    # Horowitz, ISSCC 2014, figure 1.1.9, in picojoules.
+    assert costs.HOROWITZ_PJ == {
+        **{"int8 addition": 0.03, "int32 addition": 0.1, "float16 addition": 0.4, "float32 addition": 0.9},
+        **{"int8 multiplication": 0.2, "int32 multiplication": 3.1},
+        **{"float16 multiplication": 1.1, "float32 multiplication": 3.7},
+        **{"8 bytes from a cache of 8 KB": 10, "8 bytes from a cache of 32 KB": 20},
+        **{"8 bytes from a cache of 1 MB": 100, "8 bytes from DRAM": 1300},
     }
 
 

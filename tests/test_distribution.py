@@ -2,16 +2,13 @@
 
 import dataclasses
 import json
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
-import jax
 import keras
 import numpy as np
 import pytest
+from distributed_run import BATCH_SIZE, train_distributed
+from forked import Forked
 from killed_run import CONFIG, tiny_data
 from test_training import assert_same_files, weights_in
 
@@ -19,10 +16,8 @@ from mml import training
 from mml.models import VisionTransformerConfig
 from mml.training import ShuffledBatches, TrainingConfig, train
 
-SCRIPT = Path(__file__).with_name("distributed_run.py")
-SIXTEEN = dataclasses.replace(
-    CONFIG, batch_size=16
-)  # 45 images: two full steps, and one of 13 images and 3 to fill up
+# Of 45 images: two full steps, and one of 13 images and 3 to fill up.
+SIXTEEN = dataclasses.replace(CONFIG, batch_size=BATCH_SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +25,11 @@ def data():
     return tiny_data()
 
 
-def start(directory, devices, **options):
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    command = [sys.executable, SCRIPT, directory, str(devices), json.dumps(options)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def finish(*processes, returncode=0):
-    """What each process printed last, or its errors where it was to end with some."""
-    ended = [process.communicate() for process in processes]
-    for process, (_, errors) in zip(processes, ended, strict=True):
-        assert process.returncode == returncode, errors
-    return [errors if returncode else json.loads(printed.splitlines()[-1]) for printed, errors in ended]
+    """What each process printed last, or all that it printed where it was to fail."""
+    ended = [process.wait() for process in processes]
+    assert [status for status, _ in ended] == [returncode] * len(ended), ended
+    return [printed if returncode else json.loads(printed.splitlines()[-1]) for _, printed in ended]
 
 
 def free_port():
@@ -57,7 +41,10 @@ def free_port():
 def both(directories, devices=4):
     """Two processes, as two hosts would run them."""
     port = free_port()
-    return [start(directory, devices, process=[port, 2, number]) for number, directory in enumerate(directories)]
+    return [
+        Forked(train_distributed, directory, devices, BATCH_SIZE, (), (port, 2, number))
+        for number, directory in enumerate(directories)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +56,7 @@ def one_device(data, tmp_path_factory):
 def eight_devices(tmp_path_factory):
     """The same run on eight devices: its folder, and what it printed."""
     directory = tmp_path_factory.mktemp("eight")
-    (printed,) = finish(start(directory, 8))
+    (printed,) = finish(Forked(train_distributed, directory, 8))
     (folder,) = directory.iterdir()
     return folder, printed
 
@@ -116,20 +103,20 @@ def test_eight_devices_train_as_one(eight_devices, one_device):
 
 
 def test_killed_by_sigterm_eight_devices_go_on_as_if_nothing_had_happened(eight_devices, tmp_path):
-    finish(start(tmp_path, 8, kill=["after", "latest", 1]), returncode=-15)
-    finish(start(tmp_path, 8, kill=["half", "latest", 1]), returncode=-15)
-    finish(start(tmp_path, 8))
+    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("after", "latest", 1)), returncode=-15)
+    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("half", "latest", 1)), returncode=-15)
+    finish(Forked(train_distributed, tmp_path, 8))
     folder, _ = eight_devices
     assert_same_files(tmp_path / folder.name, folder)
 
 
 def test_a_run_goes_on_with_another_number_of_devices(data, one_device, tmp_path):
-    finish(start(tmp_path, 8, kill=["after", "latest", 2]), returncode=-15)
+    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("after", "latest", 2)), returncode=-15)
     assert_equal_within_rounding(train(data, SIXTEEN, tmp_path, verbose=0).path, one_device)
 
 
 def test_a_batch_that_eight_devices_cannot_share(tmp_path):
-    (errors,) = finish(start(tmp_path / "runs", 8, batch_size=20), returncode=1)
+    (errors,) = finish(Forked(train_distributed, tmp_path / "runs", 8, 20), returncode=1)
     assert "ValueError: `batch_size` must be a multiple of the 8 devices that share a batch. Received" in errors
     assert not (tmp_path / "runs").exists()
 

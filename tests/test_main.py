@@ -17,8 +17,6 @@ from mml.__main__ import main
 from mml.layers import DenseMML
 from mml.packing import load_packed, read_packed, save_packed
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RNG = np.random.default_rng(0)
 NAMES = ["cat", "dog", "red fox", "owl", "newt", "carp", "wasp"]
 

@@ -16,8 +16,6 @@ from mml.models import (
     vision_transformer,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL = VisionTransformerConfig(
     input_shape=(8, 8, 3),
     num_classes=3,

@@ -2,25 +2,19 @@
 
 import dataclasses
 import json
-import os
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import jax
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from killed_run import CONFIG, tiny_data
+from forked import Forked
+from killed_run import CONFIG, tiny_data, train_tiny
 
 from mml.data import ImageDataset
 from mml.models import VisionTransformerConfig, attention_vision_transformer, vision_transformer
 from mml.training import Checkpoint, ShuffledBatches, TrainingConfig, compile_model, train
-
-SCRIPT = Path(__file__).with_name("killed_run.py")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +68,29 @@ def test_defaults_are_the_seeds():
     assert result["top_5_acc"] == pytest.approx((ranks < 5).mean())
 
 
+def test_a_step_is_adamws():
+    """One step on a linear model, against the algorithm's own formula in NumPy."""
+    rate, decay, (b1, b2), epsilon = 0.03, 0.2, (0.9, 0.999), 1e-7
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)])
+    compile_model(model, TrainingConfig(learning_rate=rate, weight_decay=decay))
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 4)).astype("float32"), np.arange(5)
+    moments = [(0, 0), (0, 0)]
+    for step in (1, 2):
+        kernel, bias = (np.asarray(weight, "float64") for weight in model.get_weights())
+        logits = x @ kernel + bias
+        p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        error = (p - np.eye(6)[y]) / 5
+        gradients = x.T @ error, error.sum(0)
+        moments = [
+            (b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2) for g, (m, v) in zip(gradients, moments, strict=True)
+        ]
+        model.train_on_batch(x, y)
+        for before, (m, v), after in zip((kernel, bias), moments, model.get_weights(), strict=True):
+            update = m / (1 - b1**step) / (np.sqrt(v / (1 - b2**step)) + epsilon)
+            np.testing.assert_allclose(after, before - rate * (decay * before + update), rtol=0, atol=0.01 * rate)
+
+
 @pytest.mark.parametrize(
     "name, value",
     [
@@ -118,6 +135,8 @@ def test_every_image_once_an_epoch_in_a_new_order():
         orders.append(np.concatenate([x[weights == 1] for x, _, weights in batches]))
         np.testing.assert_array_equal(np.sort(orders[-1]), np.arange(45))
     assert (orders[0] != orders[1]).any() and (orders[0] == orders[2]).all()
+    others = ShuffledBatches(np.arange(45), np.arange(45), batch_size=20, seed=2)
+    assert any((ours[0] != theirs[0]).any() for ours, theirs in zip(batches, others, strict=True)), "the seed counts"
 
 
 def test_images_that_fill_up_the_last_batch_do_not_count(data, tmp_path):
@@ -160,6 +179,12 @@ def test_history_and_folder(run):
     config = json.loads((run.path / "config.json").read_text())
     assert config["epochs"] == 4 and config["model"]["patch_size"] == 4 and "digits" in config["data"]
     assert not [path for path in run.path.iterdir() if path.name.startswith("partial")]
+
+
+def test_images_are_normalised_by_all_training_images(run, data):
+    normalized = np.asarray(run.model.layers[0].layers[0](data.x_train), "float64")
+    np.testing.assert_allclose(normalized.mean((0, 1, 2)), np.zeros(3), atol=1e-4)
+    np.testing.assert_allclose(normalized.std((0, 1, 2)), np.ones(3), rtol=1e-4)
 
 
 def test_model_has_the_best_epochs_weights(run, data):
@@ -235,16 +260,6 @@ def test_checkpoint_keeps_the_best(tmp_path):
 # === kill -9 ===
 
 
-def start(directory, *killing):
-    command = [sys.executable, SCRIPT, directory, *map(str, killing)]
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,  # the programs compiled here serve there
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
 @pytest.mark.parametrize(
     "killings",
     [
@@ -256,9 +271,8 @@ def start(directory, *killing):
 )
 def test_killed_at_the_worst_moments_a_run_ends_as_if_it_had_not_been(run, data, tmp_path, killings):
     for killing in killings:
-        process = start(tmp_path, *killing)
-        output, _ = process.communicate()
-        assert process.returncode == -9, (killing, output.decode())
+        status, output = Forked(train_tiny, tmp_path, *killing).wait()
+        assert status == -9, (killing, output)
     assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
 
 
@@ -267,21 +281,20 @@ def test_killed_at_random_moments(run, data, tmp_path):
     dice = random.Random(seed)
     for _ in range(2):
         begun = time.time()
-        process = start(tmp_path)
-        while process.poll() is None and not any(
+        process = Forked(train_tiny, tmp_path)
+        while process.is_alive() and not any(
             path.stat().st_mtime > begun for path in (tmp_path / run.path.name).glob("[bl]*.h5")
         ):
             time.sleep(0.01)
         time.sleep(dice.uniform(0, 1))
         process.kill()
-        output, _ = process.communicate()
-        assert process.returncode in (0, -9), (seed, output.decode())
+        status, output = process.wait()
+        assert status in (0, -9), (seed, output)
     assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
 
 
 def test_two_processes_share_one_run(run, tmp_path):
-    processes = [start(tmp_path) for _ in range(2)]
-    for process in processes:
-        output, _ = process.communicate()
-        assert process.returncode == 0, output.decode()
+    for process in [Forked(train_tiny, tmp_path) for _ in range(2)]:
+        status, output = process.wait()
+        assert status == 0, output
     assert_same_files(tmp_path / run.path.name, run.path)

@@ -72,6 +72,19 @@ def test_dropout_is_on_in_training_only():
     np.testing.assert_array_equal(still(x, training=True), still(x))
 
 
+def test_both_parts_are_dropped_before_they_are_added():
+    x = np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
+    layer = TransformerBlockMML(8, 12, 2, rate=1)
+    # Without what mixes tokens and what feeds them forward, only the norms are left.
+    np.testing.assert_allclose(layer(x, training=True), oracle.rms_norm(oracle.rms_norm(x)), rtol=1e-5)
+    for part in ("attention", "ffn"):
+        layer = TransformerBlockMML(8, 12, 2, rate=0.5)
+        layer.build(x.shape)
+        getattr(layer, f"{part}_dropout").rate = 0
+        first, second = np.asarray(layer(x, training=True)), np.asarray(layer(x, training=True))
+        assert np.any(first != second), f"the other part than {part} is dropped too"
+
+
 @pytest.mark.parametrize("argument", ["embedding_dim", "ffn_dim", "num_heads"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "4", None, True])
 def test_sizes_must_be_positive_integers(argument, value):

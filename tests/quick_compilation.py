@@ -1,0 +1,40 @@
+"""Compile programs three times as fast, for tests that ask what a program computes and not how.
+
+XLA leaves out its optimisations, and its fusion emitters, whose own compiler takes most of the time. The result is
+the same but for rounding. No public option of JAX reaches the programs that Keras compiles, hence the private module.
+"""
+
+import contextlib
+
+import jax
+from jax._src import compiler
+
+OPTIONS = [
+    ("xla_backend_optimization_level", 0),
+    ("xla_llvm_disable_expensive_passes", True),
+    ("xla_cpu_use_fusion_emitters", False),
+]
+
+_options_of_jax = compiler.get_compile_options
+
+
+def _quick_options(*args, **kwargs):
+    options = _options_of_jax(*args, **kwargs)
+    options.env_option_overrides = [*options.env_option_overrides, *OPTIONS]
+    return options
+
+
+def compile_quickly(quickly=True):
+    """Choose how programs are compiled from now on, whatever has been compiled before."""
+    compiler.get_compile_options = _quick_options if quickly else _options_of_jax
+    jax.clear_caches()  # a program compiled the other way may round differently
+
+
+@contextlib.contextmanager
+def optimized():
+    """Compile as for users: for what depends on how a program computes, such as equality to the bit."""
+    compile_quickly(False)
+    try:
+        yield
+    finally:
+        compile_quickly()
