@@ -110,7 +110,7 @@ def chapters_that_use(book):
 
 def signature(app, what, name, obj, options, arguments, returned):
     """Show the arguments of a layer's own `__init__`; Keras wraps `__new__`, which takes anything."""
-    if what == "class":
+    if what == "class" and obj.__module__.split(".")[0] == "mml":
         own = inspect.signature(obj.__init__)
         return str(own.replace(parameters=list(own.parameters.values())[1:])), None
     return None
@@ -135,7 +135,7 @@ def setup(app):
     chapters = chapters_that_use(Path(app.srcdir) / "book")
 
     def mend_notebook(app, docname, source):
-        if app.env.doc2path(docname).endswith(".ipynb"):
+        if Path(app.env.doc2path(docname)).suffix == ".ipynb":
             text = cite(papers, source[0], "{cite:p}`%s`")
             # pandas leaves the corner of a table empty, which is no heading
             source[0] = text.replace("<th></th>", "<td></td>")

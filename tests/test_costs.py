@@ -167,6 +167,32 @@ def test_powers_are_multiplications_and_roots_functions():
     }
 
 
+@pytest.mark.parametrize(
+    ("names", "operation"),
+    [
+        ("add subtract cumsum", "addition"),
+        ("multiply square cumprod", "multiplication"),
+        ("divide exp expm1 log log1p sqrt rsqrt sin cos tan tanh sinh cosh arctan arcsinh erf sigmoid", "function"),
+        ("maximum minimum abs sign negative round floor ceil less greater_equal equal isfinite", "comparison"),
+    ],
+)
+def test_each_value_costs_one_operation(names, operation):
+    for name in names.split():
+        function = getattr(ops, name)
+        takes_two = name in "add subtract multiply divide maximum minimum less greater_equal equal".split()
+        found = counts(sequential((4,), Compute(lambda x, f=function, two=takes_two: f(x, x) if two else f(x))))
+        assert found == {(operation, "float32"): 4}, name
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [("sum", "addition"), ("prod", "multiplication"), ("max", "comparison"), ("min", "comparison")],
+)
+def test_a_reduction_costs_one_operation_less_than_it_has_values(name, operation):
+    function = getattr(ops, name)
+    assert counts(sequential((5, 4), Compute(lambda x: function(x, axis=-1)))) == {(operation, "float32"): 5 * 3}
+
+
 def test_moving_data_costs_nothing():
     assert count_operations(sequential((4, 6), layers.Permute((2, 1)), layers.Flatten())).empty
 

@@ -15,6 +15,7 @@ from book_files import ROOT
 from build import BuildError
 from build import build as build_here
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from sphinx_extension import last_changed
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
@@ -165,11 +166,17 @@ def test_a_page_cannot_name_data_that_no_chapter_printed(book):
     assert output.endswith("Error: intro.md names 'data-source', which no chapter of this build gave\n")
 
 
-def test_a_link_to_a_missing_anchor_is_an_error(book, capfd):
+def test_a_link_or_picture_that_is_not_there_is_an_error(book, capfd):
     put_good_site(book)
-    (book / "book" / "intro.md").write_text('# Book\n\n<a href="01_one.html#nowhere">There</a>\n')
+    (book / "book" / "intro.md").write_text(
+        '# Book\n\n<a href="01_one.html#nowhere">There</a> <a href="02_two.html">Two</a> <img src="nothing.png">\n'
+    )
     error, _ = build(book, capfd)
-    assert "intro.html links to 01_one.html#nowhere, which has no such anchor" in error
+    assert error.splitlines() == [
+        "links lead nowhere",
+        "book/intro.html links to 01_one.html#nowhere, which has no such anchor",
+        "book/intro.html links to nothing.png, which is not there",
+    ]
     assert good_site_is_untouched(book)
 
 
@@ -202,6 +209,22 @@ def test_pages_say_what_the_run_gave(book, capfd):
         "a paper that is linked is cited"
     )
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in two
+
+
+def test_a_page_shows_the_day_of_its_last_commit(tmp_path):
+    def git(*arguments, day="2026-01-01"):
+        environment = {**os.environ, "GIT_AUTHOR_DATE": f"{day}T12:00:00", "GIT_COMMITTER_DATE": f"{day}T12:00:00"}
+        author = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+        subprocess.run(["git", *author, *arguments], cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "book" / "api").mkdir(parents=True)
+    for day, names in (("2026-01-02", ["one.ipynb", "api/two.md"]), ("2026-03-04", ["one.ipynb"])):
+        for name in names:
+            (tmp_path / "book" / name).write_text(day)
+        git("add", ".")
+        git("commit", "-m", "change", day=day)
+    assert last_changed(tmp_path / "book") == {"book/one": "2026-03-04", "book/api/two": "2026-01-02"}
 
 
 def test_an_interrupted_build_leaves_the_site_alone(book):

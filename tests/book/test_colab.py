@@ -4,11 +4,11 @@
 copy of that environment, and its own set-up cell installs the package there. Git answers for the repository's address
 with the files of this checkout as they are, with uncommitted changes and new files.
 
-How long each chapter took is written to `_build/colab/times.csv`, and the chapters as they ran beside it. Times are
-not judged here: a busy machine is no failure.
+How long each chapter took is written to a line in `_build/colab`, and the chapter as it ran beside it. Times are not
+judged here: a busy machine is no failure. `make colab` runs two chapters at a time, which slows both down; pytest on
+this file runs one after the other.
 """
 
-import csv
 import json
 import os
 import re
@@ -81,25 +81,11 @@ def published(tmp_path_factory):
     return settings, git("rev-parse", "HEAD")
 
 
-@pytest.fixture(scope="module")
-def times():
-    """The rows of `_build/colab/times.csv`, in seconds."""
-    rows = []
-    yield rows
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    unfinished = OUTPUT / "times.csv.unfinished"
-    with open(unfinished, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["chapter", "set_up", "after_set_up", "processor_after_set_up"])
-        writer.writerows(rows)
-    unfinished.replace(OUTPUT / "times.csv")
-
-
 @pytest.fixture
-def python():
+def python(worker_id):
     """The interpreter of a fresh copy of the environment."""
     # Hard links, which are cheap: pip writes new files and leaves those it finds as they are.
-    copy = OUTPUT / "environment"
+    copy = OUTPUT / f"environment-{worker_id}"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(PREINSTALLED, copy, symlinks=True, copy_function=os.link)
     yield copy / "bin" / "python"
@@ -200,8 +186,8 @@ def assert_installed_beside_what_was_there(before, after, python, environment, p
     assert origin["vcs_info"] == {"vcs": "git", "commit_id": commit}
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_the_chapter_runs_in_colab(chapter, python, environment, published, times, tmp_path, monkeypatch):
+@pytest.mark.parametrize("chapter", reversed(CHAPTERS), ids=lambda path: path.stem)  # the last ones run longest
+def test_the_chapter_runs_in_colab(chapter, python, environment, published, tmp_path, monkeypatch):
     (packages,) = python.parents[1].glob("lib/python3.*/site-packages")
     (packages / "google" / "colab").mkdir(parents=True)
     (packages / "google" / "colab" / "__init__.py").touch()
@@ -220,7 +206,8 @@ def test_the_chapter_runs_in_colab(chapter, python, environment, published, time
 
     set_up = next(index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code")
     (ready, computed_before), (end, computed) = ends[0], ends[-1]
-    times.append((chapter.stem, f"{ready:.0f}", f"{end - ready:.0f}", f"{computed - computed_before:.0f}"))
+    took = ready, end - ready, computed - computed_before
+    (OUTPUT / f"{chapter.stem}.csv").write_text(f"{chapter.stem},{','.join(f'{seconds:.0f}' for seconds in took)}\n")
     after = answer(python, VERSIONS, environment)
     assert_installed_beside_what_was_there(before, after, python, environment, published)
     # Warnings, and what libraries complain of, would stand between the text and the pictures.

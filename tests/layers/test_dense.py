@@ -64,7 +64,7 @@ def test_zeros_give_the_bias():
 def test_initial_values_penalties_and_projections_are_used():
     layer = DenseMML(
         4,
-        kernel_initializer="ones",
+        kernel_initializer=keras.initializers.Constant(2),
         bias_initializer="ones",
         kernel_regularizer="l2",
         bias_regularizer="l1",
@@ -73,8 +73,8 @@ def test_initial_values_penalties_and_projections_are_used():
         bias_constraint="unit_norm",
     )
     output = np.asarray(layer(np.ones((1, 3), "float32")))
-    np.testing.assert_allclose(output, np.full((1, 4), 4), rtol=1e-6)  # 3 features times 1, and the bias
-    np.testing.assert_allclose(np.sort(layer.losses), [0.01 * 4, 0.01 * 12, 0.01 * 16], rtol=1e-6)
+    np.testing.assert_allclose(output, np.full((1, 4), 7), rtol=1e-6)  # 3 features times 2, and the bias
+    np.testing.assert_allclose(np.sort(layer.losses), [0.01 * 4, 0.01 * 28, 0.01 * 12 * 2**2], rtol=1e-6)
     assert [type(w.constraint).__name__ for w in layer.weights[:2]] == ["NonNeg", "UnitNorm"]
 
 

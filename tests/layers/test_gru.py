@@ -125,7 +125,7 @@ def test_the_search_for_products_inside_loops_finds_one():
 def test_initial_values_penalties_and_projections_are_used():
     layer = GRUMML(
         8,
-        weights_initializer="ones",
+        weights_initializer=keras.initializers.Constant(2),
         bias_initializer="ones",
         weights_regularizer="l2",
         bias_regularizer="l1",
@@ -133,8 +133,9 @@ def test_initial_values_penalties_and_projections_are_used():
         bias_constraint="unit_norm",
     )
     layer.build((None, 5, 6))
-    assert all(np.all(weight == 1) for weight in layer.get_weights())
-    np.testing.assert_allclose(np.sort(layer.losses), np.sort([0.01 * n for n in (96, 16, 48, 8, 64, 8)]), rtol=1e-5)
+    assert {weight.name: set(np.unique(weight)) for weight in layer.weights} == {"kernel": {2}, "bias": {1}, "gain": {1}}
+    penalties = [0.01 * 2**2 * n for n in (96, 48, 64)] + [0.01 * n for n in (16, 8, 8)]
+    np.testing.assert_allclose(np.sort(layer.losses), np.sort(penalties), rtol=1e-5)
     constraints = [type(weight.constraint).__name__ for weight in layer.weights if weight.name != "gain"]
     assert constraints == ["NonNeg", "UnitNorm"] * 3
 

@@ -85,15 +85,15 @@ def test_an_empty_batch_has_an_empty_gradient():
 def test_initial_values_penalties_and_projections_are_used():
     layer = RMSNorm(
         use_bias=True,
-        gain_initializer="zeros",
+        gain_initializer=keras.initializers.Constant(2),
         bias_initializer="ones",
         gain_regularizer="l2",
         bias_regularizer="l1",
         gain_constraint="non_neg",
         bias_constraint="unit_norm",
     )
-    np.testing.assert_array_equal(layer(np.ones((2, 3), "float32")), np.ones((2, 3)))
-    np.testing.assert_allclose(np.sort(layer.losses), [0, 0.03], rtol=1e-6)
+    np.testing.assert_allclose(layer(np.ones((2, 3), "float32")), np.full((2, 3), 3), rtol=1e-6)  # 2 times 1, and 1
+    np.testing.assert_allclose(np.sort(layer.losses), [0.01 * 3, 0.01 * 3 * 2**2], rtol=1e-6)
     assert [type(weight.constraint).__name__ for weight in layer.weights] == ["NonNeg", "UnitNorm"]
 
 
