@@ -21,7 +21,7 @@ book: parameters .venv/ready
 
 # The last chapters run longest, so they come first.
 test: .venv/peer
-	.venv/bin/python -m pytest -n 2 --dist worksteal --cov --ignore tests/book/test_colab.py
+	.venv/bin/python -m pytest -n 2 --dist worksteal $(COVERAGE) --ignore tests/book/test_colab.py
 	.venv/bin/python -m pytest -n 2 --maxschedchunk 1 -p no:randomly --nbmake $$(ls -r book/*.ipynb)
 
 # What .pre-commit-config.yaml lists, on all files; it mends what it can, and fails where it had to.
