@@ -17,7 +17,6 @@ from mml.__main__ import main
 from mml.layers import DenseMML
 from mml.packing import load_packed, read_packed, save_packed
 
-RNG = np.random.default_rng(0)
 NAMES = ["cat", "dog", "red fox", "owl", "newt", "carp", "wasp"]
 
 
@@ -34,8 +33,11 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("main")
     save_packed(classifier(keras.layers.Dense(7)), folder / "named.safetensors", NAMES)
     save_packed(classifier(keras.layers.Dense(3)), folder / "nameless.safetensors")
+    rng = np.random.default_rng(0)
     for index in range(3):
-        Image.fromarray(RNG.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{index}.png")
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        pixels[0, 0] = 255  # were 254 the largest, odd values would lie halfway between two steps of 8 bits
+        Image.fromarray(pixels).save(folder / f"{index}.png")
     (folder / "text.png").write_text("no image")
     (folder / "damaged.safetensors").write_bytes((folder / "named.safetensors").read_bytes()[:-1])
     return folder

@@ -188,7 +188,8 @@ def test_predictions_are_the_same_to_the_bit(name, tmp_path):
 def test_a_layer_gives_the_same_to_the_bit(shape, tmp_path):
     # Sizes at which a compiler fuses a multiplication with an addition in one program but not in another.
     models = [
-        trained(keras.Sequential([keras.Input(shape[1:]), DenseMML(units, activation="silu")])) for units in (1, 8, 24)
+        trained(keras.Sequential([keras.Input(shape[1:]), DenseMML(units, activation="silu")]))
+        for units in (1, 8, 24)
     ]
     x = np.random.default_rng(2).standard_normal(shape).astype("float32")
     with optimized():

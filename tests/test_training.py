@@ -75,6 +75,7 @@ def test_a_step_is_adamws():
     compile_model(model, TrainingConfig(learning_rate=rate, weight_decay=decay))
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(5, 4)).astype("float32"), np.arange(5)
+    model.set_weights([rng.normal(size=(4, 6)), rng.normal(size=6)])
     moments = [(0, 0), (0, 0)]
     for step in (1, 2):
         kernel, bias = (np.asarray(weight, "float64") for weight in model.get_weights())

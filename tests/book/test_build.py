@@ -121,7 +121,9 @@ def test_prints_what_papermill_ran(book):
         assert str(book) not in page
     for path in (book / "_build" / "html" / "_sources" / "book").glob("*.ipynb"):  # to download
         notebook = nbformat.read(path, as_version=4)
-        assert not any("papermill" in each.metadata for each in [notebook, *notebook.cells]), "its notes on this machine"
+        assert not any("papermill" in each.metadata for each in [notebook, *notebook.cells]), (
+            "its notes on this machine"
+        )
     # The sources are as they were.
     for path in (book / "book").glob("*.ipynb"):
         assert not any(cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells)

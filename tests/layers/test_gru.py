@@ -133,7 +133,11 @@ def test_initial_values_penalties_and_projections_are_used():
         bias_constraint="unit_norm",
     )
     layer.build((None, 5, 6))
-    assert {weight.name: set(np.unique(weight)) for weight in layer.weights} == {"kernel": {2}, "bias": {1}, "gain": {1}}
+    assert {weight.name: set(np.unique(weight)) for weight in layer.weights} == {
+        "kernel": {2},
+        "bias": {1},
+        "gain": {1},
+    }
     penalties = [0.01 * 2**2 * n for n in (96, 48, 64)] + [0.01 * n for n in (16, 8, 8)]
     np.testing.assert_allclose(np.sort(layer.losses), np.sort(penalties), rtol=1e-5)
     constraints = [type(weight.constraint).__name__ for weight in layer.weights if weight.name != "gain"]
