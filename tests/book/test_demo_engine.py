@@ -17,8 +17,8 @@ from mml.packing import load_packed, save_packed
 ENGINE = Path(__file__).parents[2] / "book" / "_static" / "demo" / "mml.js"
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js; on Debian: apt install nodejs")
 
-# Reads a model and pictures of one float32 after another, and prints what the model makes of each: logits, and for the
-# first ten probabilities too, which repeat the computation.
+# Reads a model and pictures of one float32 after another. Prints the logits of each and, since that repeats the
+# computation, the probabilities of the first ten.
 RUN = """
 import { readFileSync } from "node:fs";
 import { loadModel } from "./mml.mjs";
