@@ -1,7 +1,8 @@
 """Compile programs three times as fast, for tests that ask what a program computes and not how.
 
-XLA leaves out its optimisations, and its fusion emitters, whose own compiler takes most of the time. The result is
-the same but for rounding. No public option of JAX reaches the programs that Keras compiles, hence the private module.
+XLA leaves out its optimisations and, where they can be turned off, its fusion emitters, whose own compiler takes most of
+the time. The results differ by rounding alone. No public option of JAX reaches the programs that Keras compiles, so this
+module replaces a private function.
 """
 
 import contextlib
@@ -12,8 +13,9 @@ from jax._src import compiler
 OPTIONS = [
     ("xla_backend_optimization_level", 0),
     ("xla_llvm_disable_expensive_passes", True),
-    ("xla_cpu_use_fusion_emitters", False),
 ]
+if jax.__version_info__ < (0, 11):
+    OPTIONS.append(("xla_cpu_use_fusion_emitters", False))
 
 _options_of_jax = compiler.get_compile_options
 
