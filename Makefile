@@ -60,8 +60,8 @@ bench: .venv/peer
 links: book
 	.venv/bin/jupyter-book build _build/source --path-output _build/links --builder linkcheck
 
-# The pages of `make book` by plain Sphinx, with the newest Sphinx and theme. Jupyter Book 1 is in maintenance mode and
-# holds both back; what it adds of its own, the site does not need.
+# Builds the pages of `make book` with plain Sphinx, at its newest, and the newest theme. Jupyter Book 1, which is in
+# maintenance mode, holds both back; the site needs none of its own extensions.
 JUPYTER_BOOK_ONLY = "jupyter_book", "sphinx_thebe", "sphinx_jupyterbook_latex"
 sphinx: book
 	.venv/bin/uv venv --quiet --clear --python .venv/bin/python _build/sphinx
@@ -71,7 +71,7 @@ sphinx: book
 	echo 'extensions = [name for name in extensions if name not in ($(JUPYTER_BOOK_ONLY))]' >> _build/source/conf.py
 	PYTHONPATH=book _build/sphinx/bin/sphinx-build -q -n -W --keep-going _build/source _build/html-sphinx
 
-# A source distribution, and a wheel made from it alone, in an environment of its own.
+# Builds a source distribution, and from that alone a wheel, and imports the wheel in an environment of its own.
 dist: .venv/ready
 	rm -rf dist
 	.venv/bin/uv build --quiet

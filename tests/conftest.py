@@ -12,8 +12,7 @@ import pytest
 
 JAX = keras.backend.backend() == "jax"
 if JAX:
-    import jax
-    from quick_compilation import compile_quickly
+    from quick_compilation import compile_quickly, keep_programs
 elif keras.backend.backend() == "torch":
     import torch
 
@@ -26,26 +25,23 @@ elif keras.backend.backend() == "torch":
 
 
 def pytest_configure():
-    """Compile quickly, and equal programs only once: most of the time of the tests is compilation."""
-    if not JAX:
-        return
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / "_build" / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    compile_quickly()
+    """Compile quickly, and compile equal programs only once: tests spend most of their time on compilation."""
+    if JAX:
+        compiled = Path(__file__).parents[1] / "_build" / "compiled"
+        keep_programs(os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(compiled))
+        compile_quickly()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Chapters come first, the last of them before the others: what runs long leaves no process alone at the end."""
+    """Run the chapters first, the last ones before the others: what takes long must not be left for the end."""
     chapters = [item for item in items if item.path.suffix == ".ipynb"]
     chapters.sort(key=lambda item: item.path, reverse=True)
     items[:] = chapters + [item for item in items if item.path.suffix != ".ipynb"]
 
 
 def pytest_collection_finish():
-    """Look for garbage rarely, and not among the millions of objects of libraries: it takes a fifth of the time."""
+    """Collect garbage rarely, and never look through the objects that libraries hold: that took a fifth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

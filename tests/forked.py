@@ -1,6 +1,6 @@
-"""Processes for tests, forked from one that has imported Keras and the package: importing takes seconds each time.
+"""Processes for tests, forked from a server that has imported Keras and the package, which takes seconds.
 
-That one has not started JAX, so a process can still choose its devices.
+The server has not started JAX, so each process can still choose its devices.
 """
 
 import gc
@@ -9,7 +9,7 @@ import os
 import tempfile
 
 import jax
-from quick_compilation import compile_quickly
+from quick_compilation import compile_quickly, keep_programs
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["mml.training"])  # and so Keras and JAX
@@ -48,8 +48,6 @@ def _run(output, cache, target, args):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     gc.disable()
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    keep_programs(cache)
     compile_quickly()
     target(*args)

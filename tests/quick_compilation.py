@@ -32,9 +32,16 @@ def compile_quickly(quickly=True):
     jax.clear_caches()  # a program compiled the other way may round differently
 
 
+def keep_programs(folder):
+    """Keep each compiled program in this folder, however small it is, for the next test or process that needs it."""
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
 @contextlib.contextmanager
 def optimized():
-    """Compile as for users: for what depends on how a program computes, such as equality to the bit."""
+    """Compile as for users, where a test depends on how a program computes, as in equality to the last bit."""
     compile_quickly(False)
     try:
         yield

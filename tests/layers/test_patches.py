@@ -12,6 +12,11 @@ def test_equals_the_formula(shape):
     np.testing.assert_array_equal(Patches(2)(images), oracle.patches(images, 2))
 
 
+@pytest.mark.parametrize("shape", [(2, None, 6, 3), (2, 4, None, 3), (2, None, None, 3)], ids=str)
+def test_the_number_of_patches_needs_both_sides(shape):
+    assert Patches(2).compute_output_shape(shape) == (2, None, 12)
+
+
 @pytest.mark.parametrize("batch", [None, 2])
 def test_shapes_are_known_before_the_images(batch):
     output = Patches(2)(keras.Input(batch_shape=(batch, 4, 6, 3)))
