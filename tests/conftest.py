@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Collect garbage rarely, and never look through the objects that libraries hold: that took a fifth of the time."""
+    """Collect garbage rarely, and never among the objects of libraries: that took a fifth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
