@@ -146,7 +146,7 @@ def test_loop_of_known_length_is_counted_at_each_step():
 
 
 def test_recurrence_multiplies_twice_for_each_value(monkeypatch):
-    monkeypatch.setattr("mml.ops._device_is_cpu", lambda: True)
+    monkeypatch.setattr("mml.ops.hardware.device_is_cpu", lambda: True)
     found = counts(sequential((5, 4), Compute(lambda x: linear_recurrence(x, x))))
     assert found == {("addition", "float32"): 2 * 20, ("multiplication", "float32"): 2 * 20}
 

@@ -1,0 +1,22 @@
+"""Stateless functions on `keras.ops`: quantization, normalization, the linear recurrence and patches.
+
+Each takes and returns tensors of the active Keras backend and can be differentiated.
+"""
+
+from mml.ops.normalization import rms_normalize
+from mml.ops.patches import patch_grid, patchify, unpatchify
+from mml.ops.quantization import absmax_quantize, absmean_ternarize, bit_linear, straight_through, ternary_linear
+from mml.ops.recurrence import linear_recurrence
+
+__all__ = [
+    "absmax_quantize",
+    "absmean_ternarize",
+    "bit_linear",
+    "linear_recurrence",
+    "patch_grid",
+    "patchify",
+    "rms_normalize",
+    "straight_through",
+    "ternary_linear",
+    "unpatchify",
+]

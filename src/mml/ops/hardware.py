@@ -1,0 +1,46 @@
+"""What the operations need to know about the device and its number types."""
+
+import keras
+from keras import ops
+
+
+def device_is_cpu():
+    """Tell whether Keras computes on a CPU.
+
+    On torch the answer is always True: Keras does not list torch's devices, and its associative scan supports
+    float32 on a CPU only.
+
+    Returns:
+        A `bool`.
+
+    Example:
+
+    >>> from mml.ops.hardware import device_is_cpu
+    >>> isinstance(device_is_cpu(), bool)
+    True
+    """
+    if keras.backend.backend() == "torch":
+        return True
+    return all(device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def at_least_float32(x):
+    """Cast a tensor to float32, unless it is float64.
+
+    Scales, 8-bit codes and sums of squares need more digits than bfloat16 has and more range than float16 has.
+
+    Args:
+        x: Float tensor of any shape.
+
+    Returns:
+        Tensor of the same shape, float32 or float64.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops.hardware import at_least_float32
+    >>> print(at_least_float32(np.ones(2, "float16")).dtype)
+    float32
+    """
+    x = ops.convert_to_tensor(x)
+    return x if keras.backend.standardize_dtype(x.dtype) in ("float32", "float64") else ops.cast(x, "float32")
