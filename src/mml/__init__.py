@@ -1,9 +1,39 @@
-"""Matmul-less (MML) vision transformers: ternary-weight layers for Keras, and what a chapter needs around them."""
+"""Matmul-free vision transformers: ternary-weight layers for Keras, and what trains, packs and measures them.
 
-import os
+`import mml` changes nothing in the process. It imports neither Keras nor a backend: a submodule is imported when it
+is first used, such as `mml.layers`.
+"""
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # what the package installs; has no effect once Keras is imported
+import importlib
+from typing import TYPE_CHECKING
 
-from mml.memory import keep_freed_memory
+if TYPE_CHECKING:
+    from mml import costs, data, images, layers, memory, models, ops, packing, training
 
-keep_freed_memory()  # before JAX starts its threads
+    __version__: str
+
+__all__ = ["__version__", "costs", "data", "images", "layers", "memory", "models", "ops", "packing", "training"]
+
+
+def __getattr__(name):
+    if name == "__version__":
+        return _version()
+    if name in __all__:
+        return importlib.import_module(f"mml.{name}")
+    raise AttributeError(f"module 'mml' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))
+
+
+def _version():
+    from importlib import metadata
+
+    try:
+        return metadata.version("mml-vision")
+    except metadata.PackageNotFoundError as error:
+        raise AttributeError(
+            "`mml.__version__` is the version of the installed package mml-vision, which is not installed here. "
+            "In a source tree, install it with: pip install --editable ."
+        ) from error

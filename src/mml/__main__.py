@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from mml.packing import read_packed, unpack_ternary
-from mml.pictures import read_image
+from mml.images import read_image
 
 PROG = "python -m mml"
 BATCH = 32  # images predicted at once, so that activations take no more memory for more images
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command: `predict MODEL IMAGE...` or `info MODEL`.
 
     `predict` prints the most probable classes of each image, at most five. It reads all images before it builds
-    the model, and leaves out those that it cannot read, see `mml.pictures.read_image`. The probabilities are the
+    the model, and leaves out those that it cannot read, see `mml.images.read_image`. The probabilities are the
     softmax of the model's outputs, or the outputs themselves where a softmax comes last in the model.
 
     `info` prints what the file holds: classes and layers, and number and bytes of the weights.

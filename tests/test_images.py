@@ -1,4 +1,4 @@
-"""`mml.pictures`: pixels against NumPy, and what is said of a file that is no image."""
+"""`mml.images`: pixels against NumPy, and what is said of a file that is no image."""
 
 import struct
 import zlib
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mml.pictures import read_image
+from mml.images import read_image
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (8, 8, 3), np.uint8)

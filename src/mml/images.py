@@ -1,4 +1,4 @@
-"""Image files, made ready for a model."""
+"""Image files, read at the size that a model takes."""
 
 import os
 import warnings
@@ -11,15 +11,18 @@ from mml.validation import positive_integer
 
 
 def read_image(path: str | os.PathLike, height: int, width: int, channels: int) -> np.ndarray:
-    """Read an image file at a model's size.
+    """Read an image file at the size that a model takes.
 
-    The image is turned upright as its EXIF data say, what is transparent becomes white, 16 bits of grey become 8, of
-    32 bits the least becomes black and the largest white, and of an animation the first picture is taken. The
-    largest part in its middle that has the shape of `height` and `width` is resized with a bicubic filter, which
-    averages where it makes smaller. Colour profiles are not applied.
+    - The image is turned upright as its EXIF data say.
+    - Transparent parts become white.
+    - 16-bit grey becomes 8-bit grey. Of 32-bit grey, the smallest value becomes black and the largest white.
+    - Of an animation, the first frame is read.
+    - The image is cropped around its middle to the aspect ratio of the result, and then resized with a bicubic filter,
+      which averages where it makes the image smaller.
+    - Colour profiles are not applied.
 
     Args:
-        path: The file, of any kind that Pillow reads.
+        path: The file, in any format that Pillow reads.
         height: Height of the result in pixels.
         width: Width of the result in pixels.
         channels: 1 for grey, 3 for red, green and blue.
@@ -29,16 +32,16 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If `height` or `width` is not a positive integer, if `channels` is neither 1 nor 3, or if the
-            file cannot be read as an image: a folder, empty, damaged, of no known kind, of more pixels than Pillow
-            takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`), or of numbers that are not finite.
+        ValueError: If `height` or `width` is not a positive integer, or if `channels` is neither 1 nor 3. If the file
+            cannot be read as an image: it is a folder, empty, damaged, of an unknown format, holds numbers that are
+            not finite, or has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`).
 
     Example:
 
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image
-    >>> from mml.pictures import read_image
+    >>> from mml.images import read_image
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     Image.new("RGB", (640, 480), (255, 128, 0)).save(Path(folder) / "orange.png")
     ...     image = read_image(Path(folder) / "orange.png", height=32, width=32, channels=3)
@@ -59,7 +62,7 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
         if not path.stat().st_size:
             raise ValueError("it is empty")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata that nobody asked for
+            warnings.simplefilter("ignore")  # about damaged metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as opened:
                 image = _opaque(opened).convert("L" if channels == 1 else "RGB")
@@ -69,17 +72,17 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
         raise FileNotFoundError(f"{path} does not exist.") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} cannot be read as an image: it is of no known kind, or damaged.") from error
-    # Whatever Pillow and the libraries below it raise on damaged bytes, of which there are many kinds.
+    # Pillow and the libraries below it raise many kinds of exceptions for damaged bytes.
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image: {reason.rstrip('.')}.") from error
 
 
 def _opaque(image):
-    """Turn an image upright and make it one that converts to L or RGB without loss of range."""
+    """Return the image upright, on white, and in a mode that converts to L or RGB without clipping."""
     netpbm = image.format == "PPM"
     image = ImageOps.exif_transpose(image)
-    # Pillow reads a grey map of 16 bits into 32, and would clip either at 255.
+    # Pillow clips 16-bit grey at 255 when it converts it, and reads that of a PGM file as 32-bit grey.
     if image.mode.startswith("I;16") or (image.mode == "I" and netpbm):
         levels = np.rint(np.arange(65536) / 257).astype("uint8")  # 65535 becomes 255
         if "transparency" in image.info:
