@@ -33,7 +33,7 @@ oldest: RESOLUTION = lowest-direct
 newest: RESOLUTION = highest
 oldest newest: .venv/ready
 	.venv/bin/uv venv --quiet --clear --python .venv/bin/python _build/$@
-	.venv/bin/uv pip install --quiet --python _build/$@ --resolution $(RESOLUTION) --editable .
+	.venv/bin/uv pip install --quiet --python _build/$@ --resolution $(RESOLUTION) --editable '.[book]'
 	.venv/bin/uv pip install --quiet --python _build/$@ $$(grep -E '^(pytest|hypothesis)' requirements.txt)
 	.venv/bin/uv pip list --python _build/$@
 	_build/$@/bin/python -m pytest -n 2 --ignore tests/book
@@ -51,7 +51,7 @@ colab: .venv/ready .venv-colab/ready
 	@cat _build/colab/*.csv
 
 # Measures the package beside the peer and a float transformer, for about half an hour, and writes the tables of
-# speed in book/results. Nothing else should run meanwhile.
+# speed in src/mml_book/results. Nothing else should run meanwhile.
 bench: .venv/peer
 	.venv/bin/python -m pytest -p no:randomly tests/benchmarks/bench_speed.py
 	.venv/bin/python tests/benchmarks/speed_tables.py
@@ -65,19 +65,20 @@ links: book
 JUPYTER_BOOK_ONLY = "jupyter_book", "sphinx_thebe", "sphinx_jupyterbook_latex"
 sphinx: book
 	.venv/bin/uv venv --quiet --clear --python .venv/bin/python _build/sphinx
-	.venv/bin/uv pip install --quiet --python _build/sphinx --requirement tests/requirements-sphinx.txt --editable .
+	.venv/bin/uv pip install --quiet --python _build/sphinx --requirement tests/requirements-sphinx.txt --editable '.[book]'
 	.venv/bin/uv pip list --python _build/sphinx
 	.venv/bin/jupyter-book config sphinx _build/source
 	echo 'extensions = [name for name in extensions if name not in ($(JUPYTER_BOOK_ONLY))]' >> _build/source/conf.py
 	PYTHONPATH=book _build/sphinx/bin/sphinx-build -q -n -W --keep-going _build/source _build/html-sphinx
 
-# Builds a source distribution, and from that alone a wheel, and imports the wheel in an environment of its own.
+# Builds a source distribution, and from that alone a wheel, and uses the wheel in an environment of its own.
 dist: .venv/ready
 	rm -rf dist
 	.venv/bin/uv build --quiet
 	.venv/bin/uv venv --quiet --clear --python .venv/bin/python _build/dist
-	.venv/bin/uv pip install --quiet --python _build/dist dist/*.whl
-	cd _build && dist/bin/python -c 'import mml.layers, mml.results; print("imported from", mml.__file__)'
+	.venv/bin/uv pip install --quiet --python _build/dist "$$(echo dist/*.whl)[book]"
+	cd _build && dist/bin/python -c 'import mml, mml_book.results; print("imported from", mml.__file__, mml_book.__file__)'
+	cd _build && dist/bin/mml --help
 
 # Removes what the other commands made.
 clean:

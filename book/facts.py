@@ -93,7 +93,8 @@ def executions(notebooks):
 
 def machine():
     """Versions and processor of the machine that this runs on, as a table."""
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["book"]]
     rows = {
         "Processor": f"{cpuinfo.get_cpu_info().get('brand_raw', platform.machine())}, {os.cpu_count()} cores",
         "System": f"{platform.system()} {platform.machine()}",

@@ -82,16 +82,16 @@ def cite(papers, text, citation):
 
 
 def names_used(notebook):
-    """The full names of the package's classes and functions that a chapter's code uses.
+    """The full names of the classes and functions of `mml` and `mml_book` that a chapter's code uses.
 
-    `from mml.layers import DenseMML` counts, and `plots.matrices(...)` after `from mml import plots`.
+    `from mml.layers import DenseMML` counts, and `figures.matrices(...)` after `from mml_book import figures`.
     """
     used, modules = set(), {}
     for cell in notebook.cells:
         if cell.cell_type != "code" or re.search(r"^\s*[%!]", cell.source, re.MULTILINE):
             continue
         for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mml":
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("mml", "mml_book"):
                 for name in node.names:
                     modules[name.asname or name.name] = f"{node.module}.{name.name}"
                     used.add(f"{node.module}.{name.name}")
@@ -101,7 +101,7 @@ def names_used(notebook):
 
 
 def chapters_that_use(book):
-    """For each chapter, as Sphinx names its document, the full names of the package's that it uses."""
+    """For each chapter, as Sphinx names its document, the full names of what it uses of the two packages."""
     return {
         f"/book/{path.stem}": names_used(nbformat.read(path, as_version=4))
         for path in sorted(book.glob("[0-9][0-9]_*.ipynb"))

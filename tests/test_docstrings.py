@@ -9,11 +9,13 @@ import keras
 import pytest
 
 import mml
+import mml_book
 
 MODULES = [
     module.name
-    for module in pkgutil.walk_packages(mml.__path__, "mml.")
-    if not module.name.startswith("mml.results")  # scripts, and the tables that they wrote
+    for package in (mml, mml_book)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not module.name.startswith("mml_book.results")  # scripts, and the tables that they wrote
 ]
 
 
@@ -60,7 +62,7 @@ def test_the_names_below_args_are_found():
 
 
 def test_members_are_found():
-    assert {"mml.ops.patchify", "mml.layers.dense_mml.DenseMML", "mml.plots.data.image_rows"} <= set(MEMBERS)
+    assert {"mml.layers.dense_mml.DenseMML", "mml_book.figures.images.image_rows"} <= set(MEMBERS)
     assert "mml.layers.dense_mml.DenseMML.set_ternary_kernel" in MEMBERS
     assert "mml.layers.dense_mml.DenseMML.call" not in MEMBERS
 

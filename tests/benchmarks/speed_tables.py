@@ -1,4 +1,4 @@
-"""The tables of measured speed in book/results: written row by row, read back to be shown beside their aims.
+"""The tables of measured speed in src/mml_book/results: written row by row, read back to be shown beside their aims.
 
     python tests/benchmarks/speed_tables.py
 
@@ -18,7 +18,7 @@ import pandas as pd
 
 from mml.files import replacing
 
-RESULTS = Path(__file__).parents[2] / "book" / "results"
+RESULTS = Path(__file__).parents[2] / "src" / "mml_book" / "results"
 # What identifies a row, so that a new one takes the place of an old one; of a table without, all rows are new.
 KEYS = {"speed": ["measure", "contender"], "tokens": ["tokens", "block", "direction"], "step_profile": []}
 # What is aimed at: "at least" so much of its time to ours, "at most" so much of ours to it.

@@ -61,7 +61,8 @@ def test_every_set_up_cell_installs_from_the_address():
 
 def test_the_readme_installs_from_cites_and_opens_the_address():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"pip install git+{CONFIG['repository']['url']}\n" in text
+    for name in ("mml-vision", "mml-vision[book]"):
+        assert f'pip install "{name} @ git+{CONFIG["repository"]["url"]}"' in text
     assert repositories(text) == {OURS}
     first = f"/{OURS}/blob/{CONFIG['repository']['branch']}/book/{CHAPTERS[0].name}"
     assert f"{CONFIG['launch_buttons']['colab_url']}/github{first}" in text

@@ -47,7 +47,7 @@ print(json.dumps({each.name.lower().replace("_", "-"): each.version for each in 
 
 ORIGIN = """
 import importlib.metadata
-print(importlib.metadata.distribution("mml").read_text("direct_url.json"))
+print(importlib.metadata.distribution("mml-vision").read_text("direct_url.json"))
 """
 
 # XLA says so after two minutes, which a busy machine may take.
@@ -196,7 +196,7 @@ def test_the_chapter_runs_in_colab(chapter, python, environment, published, tmp_
     kernel(tmp_path, python, "colab_kernel_launcher", monkeypatch)
     before = answer(python, VERSIONS, environment)
     assert listed_versions().items() <= before.items()
-    assert "mml" not in before
+    assert "mml-vision" not in before
 
     notebook = nbformat.read(chapter, as_version=4)
     try:

@@ -1,0 +1,133 @@
+"""Figures of the chapter on history: a run's scores, its mistakes, and how much the seed matters."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.ticker import PercentFormatter
+
+
+def scores_with_errors(scores, chance):
+    """Draw scores with bars of two standard errors, and what guessing would give.
+
+    Args:
+        scores: A `pandas.DataFrame` with the columns `score` and `standard error`, its index the names.
+        chance: For each score, its value for a model that guesses.
+
+    Returns:
+        The matplotlib figure.
+
+    Example:
+
+    >>> import pandas as pd
+    >>> from mml_book.figures import scores_with_errors
+    >>> scores = pd.DataFrame({"score": [0.3], "standard error": [0.05]}, index=["accuracy"])
+    >>> figure = scores_with_errors(scores, chance=[0.1])
+    """
+    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    rows = np.arange(len(scores))
+    axes.errorbar(scores["score"], rows, xerr=2 * scores["standard error"], fmt="o", markersize=9, capsize=5)
+    axes.plot(chance, rows, "|", color="0.3", markersize=22, markeredgewidth=2, label="guessing")
+    axes.set(yticks=rows, yticklabels=scores.index, xlim=(0, 1.04), ylim=(len(rows) - 0.5, -0.5), xlabel="test score")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # no place inside is always free
+    return figure
+
+
+def confusion(counts, class_names):
+    """Draw a confusion matrix.
+
+    Args:
+        counts: Integer array `[classes, classes]`; rows are the true classes, columns the answers.
+        class_names: Name of each class.
+
+    Returns:
+        The matplotlib figure.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml_book.figures import confusion
+    >>> figure = confusion(np.array([[3, 1], [0, 4]]), ["cat", "dog"])
+    """
+    figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
+    sns.heatmap(
+        counts,
+        annot=True,
+        fmt="d",
+        cmap="Blues",
+        square=True,
+        cbar_kws={"label": "images", "shrink": 0.8},
+        xticklabels=class_names,
+        yticklabels=class_names,
+        ax=axes,
+    )
+    axes.set(xlabel="answer of the model", ylabel="true class")
+    axes.tick_params(axis="x", rotation=45)
+    return figure
+
+
+def labelled_images(images, titles):
+    """Draw images in rows of four, each with a title.
+
+    Args:
+        images: Array `[images, height, width, channels]`, uint8.
+        titles: A string for each.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ValueError: If there is no image.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml_book.figures import labelled_images
+    >>> figure = labelled_images(np.zeros((3, 32, 32, 3), "uint8"), ["cat", "dog", "ship"])
+    """
+    if not len(images):
+        raise ValueError("`images` must hold at least one image. Received: none")
+    rows = -(-len(images) // 4)
+    figure, grid = plt.subplots(rows, 4, figsize=(7, 2.2 * rows), layout="constrained", squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, image, title in zip(grid.flat, images, titles, strict=False):
+        axes.imshow(image, interpolation="nearest")
+        axes.set_title(title, fontsize=10)
+    return figure
+
+
+def seed_scores(seeds):
+    """Draw the accuracies of runs with several seeds, a row for each number of test images.
+
+    The bar behind the dots reaches two standard errors of a sample of that size to either side of the mean.
+
+    Args:
+        seeds: A `pandas.DataFrame` with the columns `accuracy` and `test_images`.
+
+    Returns:
+        The matplotlib figure.
+
+    Example:
+
+    >>> import pandas as pd
+    >>> from mml_book.figures import seed_scores
+    >>> figure = seed_scores(pd.DataFrame({"accuracy": [0.25, 0.35], "test_images": [100, 100]}))
+    """
+    groups = seeds.groupby("test_images")["accuracy"]
+    figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+    for row, (images, accuracy) in enumerate(groups):
+        mean = accuracy.mean()
+        error = np.sqrt(mean * (1 - mean) / images)
+        axes.barh(row, 4 * error, left=mean - 2 * error, height=0.6, color="C0", alpha=0.2)
+        axes.plot(accuracy, np.full(len(accuracy), row), "o", color="C0", markersize=9, alpha=0.7)
+        axes.plot([mean, mean], [row - 0.3, row + 0.3], color="C0")
+    labels = [f"{images:,} test images" for images in groups.groups]
+    axes.set(
+        yticks=range(len(labels)),
+        yticklabels=labels,
+        ylim=(len(labels) - 0.4, -0.6),
+        xlabel="accuracy, one dot a seed",
+    )
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    return figure

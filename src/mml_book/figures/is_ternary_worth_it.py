@@ -1,0 +1,156 @@
+"""Figures of the chapter that weighs a model's accuracy against its costs."""
+
+import itertools
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from mml_book.figures.charts import COLORS, MARKERS
+
+
+def seed_intervals(values, intervals, xlabel, reference=None):
+    """Draw a value for each seed as a dot, and below the dots their mean with its interval.
+
+    Args:
+        values: A `pandas.DataFrame` with the columns `panel`, `row` and `value`, a row a seed. Panels and rows are
+            drawn in the order in which they first appear.
+        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`. Where `low` and
+            `high` are NaN, as with a single seed, the mean has no stroke.
+        xlabel: What the values are, with their unit.
+        reference: Where a dashed line stands in each panel, or None.
+
+    Returns:
+        A `matplotlib.figure.Figure` with one axes a panel, one above the other; each mean is labelled.
+
+    Raises:
+        ValueError: If `values` holds nothing, or if the panels and rows of the two tables are not the same.
+
+    Example:
+
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> from mml_book import figures
+    >>> values = pd.DataFrame({"panel": "1 % of the data", "row": "ternary", "value": [20.0, 24.0, 22.0]})
+    >>> mean = {"panel": "1 % of the data", "row": "ternary", "mean": 22.0, "low": 17.0, "high": 27.0}
+    >>> figure = figures.seed_intervals(values, pd.DataFrame([mean]), "test accuracy in %")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['22.0']
+    >>> plt.close(figure)
+    """
+    keys = ["panel", "row"]
+    drawn, summed = (set(table[keys].itertuples(index=False, name=None)) for table in (values, intervals))
+    if not drawn or drawn != summed:
+        raise ValueError(
+            "`values` and `intervals` must hold the same panels and rows. "
+            f"Received: {sorted(drawn)} and {sorted(summed)}"
+        )
+    panels = list(values["panel"].unique())
+    rows = {panel: list(values.loc[values["panel"] == panel, "row"].unique()) for panel in panels}
+    styles = dict(zip(values["row"].unique(), itertools.cycle(zip(COLORS, MARKERS, strict=True)), strict=False))
+    heights = [len(rows[panel]) + 0.7 for panel in panels]
+    figure, axes = plt.subplots(
+        len(panels),
+        1,
+        figsize=(6.2, 0.75 * sum(heights) + 0.4),
+        squeeze=False,
+        height_ratios=heights,
+        layout="constrained",
+    )
+    summaries = intervals.set_index(keys)
+    for ax, panel in zip(axes[:, 0], panels, strict=True):
+        if reference is not None:
+            ax.axvline(reference, color="black", linestyle="--", linewidth=1.2)
+        for y, row in enumerate(rows[panel]):
+            color, marker = styles[row]
+            dots = values.loc[(values["panel"] == panel) & (values["row"] == row), "value"]
+            ax.plot(dots, np.full(len(dots), y - 0.15), marker, color=color, markersize=7, alpha=0.6, label=row)
+            mean, low, high = summaries.loc[(panel, row), ["mean", "low", "high"]].astype(float)
+            if np.isfinite([low, high]).all():
+                ax.hlines(y + 0.15, low, high, color=color, linewidth=3)
+            ax.plot([mean], [y + 0.15], "|", color="black", markersize=13, markeredgewidth=2)
+            ax.annotate(
+                f"{mean:.1f}",
+                (mean, y + 0.15),
+                xytext=(0, -8),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 0.5},  # over the reference
+            )
+        ax.set(
+            yticks=range(len(rows[panel])),
+            yticklabels=[textwrap.fill(str(row), 16) for row in rows[panel]],
+            ylim=(len(rows[panel]) - 0.35, -0.5),
+        )
+        ax.set_title(panel, loc="left", fontsize="medium")
+        ax.grid(axis="y", visible=False)
+    axes[-1, 0].set_xlabel(xlabel)
+    return figure
+
+
+def accuracy_against_costs(points):
+    """Draw how good models are against what they cost, a panel for each cost, on logarithmic axes.
+
+    Args:
+        points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low` and `high`. Costs
+            and models are drawn in the order in which they first appear, the stroke through a point from `low` to
+            `high`, or none where these are NaN.
+
+    Returns:
+        A `matplotlib.figure.Figure` with one axes a cost, one above the other. Up is better, and so is left.
+
+    Raises:
+        ValueError: If there is no point, if there are more models than there are markers, five, or if a cost is not
+            positive and so has no place on a logarithmic axis.
+
+    Example:
+
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> from mml_book import figures
+    >>> point = {"cost": "file in MB", "model": "packed", "value": 3.1, "accuracy": 40.0, "low": 38.0, "high": 42.0}
+    >>> figure = figures.accuracy_against_costs(pd.DataFrame([point]))
+    >>> figure.axes[0].get_xlabel()
+    'file in MB'
+    >>> plt.close(figure)
+    """
+    costs, models = points["cost"].unique(), points["model"].unique()
+    if not 0 < len(models) <= len(MARKERS):
+        raise ValueError(f"`points` must hold 1 to {len(MARKERS)} models. Received: models {list(models)}")
+    if not (points["value"] > 0).all():
+        raise ValueError(f"`points` must hold positive costs. Received: {points['value'].min()}")
+    figure, axes = plt.subplots(
+        len(costs), 1, figsize=(6.2, 2 * len(costs) + 0.7), sharey=True, squeeze=False, layout="constrained"
+    )
+    for ax, cost in zip(axes[:, 0], costs, strict=True):
+        chosen = points[points["cost"] == cost].set_index("model")
+        for model, color, marker in zip(models, COLORS, MARKERS, strict=False):
+            if model not in chosen.index:
+                continue
+            row = chosen.loc[model]
+            if pd.notna(row["low"]) and pd.notna(row["high"]):
+                ax.vlines(row["value"], row["low"], row["high"], color=color, linewidth=2.5)
+            ax.plot([row["value"]], [row["accuracy"]], marker, color=color, markersize=9, label=model)
+        low, high = chosen["value"].min(), chosen["value"].max()
+        decades = np.log10(high / low)
+        subs = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2 else (1,)
+        ax.set(xscale="log", xlabel=cost, ylabel="accuracy in %", xlim=(low / 1.6, high * 1.6))
+        ax.xaxis.set_major_locator(LogLocator(subs=subs))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    names = list(models)
+    handles: dict[str, Artist] = {}
+    for ax in axes[:, 0]:
+        handles.update(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        [handles[name] for name in names],
+        names,
+        loc="outside lower center",
+        ncols=min(len(names), 3),
+        frameon=False,
+    )
+    return figure

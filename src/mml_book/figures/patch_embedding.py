@@ -1,0 +1,160 @@
+"""Figures of the chapter on patch embeddings that show matrices, and how similar learned positions are."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+
+from mml_book.figures.quantization import MINUS, PLUS
+
+SIGNED = LinearSegmentedColormap.from_list("signed", [MINUS, "white", PLUS])
+
+
+def matrix_product(left, right, product):
+    """Draw two matrices and their product as colours.
+
+    Args:
+        left: Maps one name to a matrix `[rows, inner]`.
+        right: Maps one name to a matrix `[inner, columns]`.
+        product: Maps one name to their product `[rows, columns]`.
+
+    Returns:
+        A `matplotlib.figure.Figure` with three axes. Each matrix has colours of its own: white is 0, and the
+        darkest ones are three standard deviations away.
+
+    Example:
+
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from mml_book import figures
+    >>> a, b = np.eye(3), np.ones((3, 2))
+    >>> figure = figures.matrix_product({"a": a}, {"b": b}, {"c": a @ b})
+    >>> [axes.get_title() for axes in figure.axes]
+    ['a', '· b', '= c']
+    >>> plt.close(figure)
+    """
+    pictures = [(name, np.asarray(values)) for part in (left, right, product) for name, values in part.items()]
+    widths = [values.shape[1] for _, values in pictures]
+    figure, axes = plt.subplots(1, 3, figsize=(7.5, 3.8), width_ratios=widths, layout="constrained")
+    for ax, sign, (name, values) in zip(axes, ("", "· ", "= "), pictures, strict=True):
+        largest = 3 * np.std(values) or 1
+        ax.imshow(values, cmap=SIGNED, vmin=-largest, vmax=largest)
+        ax.set(title=sign + name, xticks=[], yticks=[])
+        ax.set(xlabel=f"{values.shape[1]} columns", ylabel=f"{values.shape[0]} rows")
+    return figure
+
+
+def matrices(named):
+    """Draw small matrices side by side, with each number in its cell.
+
+    Args:
+        named: Maps a title to a matrix `[rows, columns]` of numbers. Colour says the sign and, within each
+            matrix, the size.
+
+    Returns:
+        A `matplotlib.figure.Figure` with one axes a matrix.
+
+    Example:
+
+    >>> import matplotlib.pyplot as plt
+    >>> from mml_book import figures
+    >>> figure = figures.matrices({"weights": [[0.8, -0.1]], "ternary": [[1, 0]]})
+    >>> [axes.get_title() for axes in figure.axes]
+    ['weights', 'ternary']
+    >>> plt.close(figure)
+    """
+    named = {title: np.asarray(matrix) for title, matrix in named.items()}
+    columns = [matrix.shape[1] for matrix in named.values()]
+    rows = max(matrix.shape[0] for matrix in named.values())
+    figure, axes = plt.subplots(
+        1,
+        len(named),
+        figsize=(0.62 * sum(columns) + 0.25 * len(named), 0.5 * rows + 0.5),
+        width_ratios=columns,
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax, (title, matrix) in zip(axes[0], named.items(), strict=True):
+        largest = np.max(np.abs(matrix)) or 1
+        ax.imshow(matrix, cmap=SIGNED, vmin=-largest, vmax=largest, aspect="auto")
+        for (row, column), value in np.ndenumerate(matrix):
+            strong = abs(value) > 0.6 * largest
+            # Adding 0 turns -0 into 0.
+            ax.text(column, row, f"{value + 0:.3g}", ha="center", va="center", color="white" if strong else "black")
+        ax.set_title(title, fontsize="medium")
+        ax.set_xticks(np.arange(matrix.shape[1] - 1) + 0.5, [])
+        ax.set_yticks(np.arange(matrix.shape[0] - 1) + 0.5, [])
+        ax.grid(True, color="white", linewidth=2)
+    return figure
+
+
+def position_similarity(similarity, rows, columns):
+    """Draw for each position of a raster how similar its vector is to every other's: a grid of maps.
+
+    Args:
+        similarity: Cosine similarities `[rows * columns, rows * columns]`, in `[-1, 1]`, positions in raster order.
+        rows: Rows of the raster.
+        columns: Columns of the raster.
+
+    Returns:
+        A `matplotlib.figure.Figure`. The map at place `(r, c)` of the grid has a pixel for each position; that
+        of `(r, c)` itself is black, since any vector equals itself.
+
+    Example:
+
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from mml_book import figures
+    >>> figure = figures.position_similarity(np.eye(6), rows=2, columns=3)
+    >>> figure.axes[0].images[0].get_array().shape
+    (7, 13)
+    >>> plt.close(figure)
+    """
+    similarity = np.array(similarity, float)
+    np.fill_diagonal(similarity, np.nan)
+    largest = np.nanmax(np.abs(similarity)) or 1
+    np.fill_diagonal(similarity, 2 * largest)  # above the colour scale
+    # One picture of all maps, with a line of empty pixels round each.
+    tiles = similarity.reshape(rows, columns, rows, columns)
+    picture = np.full((rows * (rows + 1) + 1, columns * (columns + 1) + 1), np.nan)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * (rows + 1) + 1, column * (columns + 1) + 1
+            picture[top : top + rows, left : left + columns] = tiles[row, column]
+    figure, ax = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    cmap = SIGNED.with_extremes(bad="0.6", over="black")
+    image = ax.imshow(picture, cmap=cmap, vmin=-largest, vmax=largest, interpolation="nearest")
+    ax.set_xticks(np.arange(columns) * (columns + 1) + columns / 2 + 0.5, map(str, range(columns)))
+    ax.set_yticks(np.arange(rows) * (rows + 1) + rows / 2 + 0.5, map(str, range(rows)))
+    ax.set(xlabel="column of the patch", ylabel="row of the patch")
+    ax.grid(False)
+    figure.colorbar(image, label="cosine similarity", shrink=0.8)
+    return figure
+
+
+def similarity_by_distance(panels):
+    """Draw how similar positions are on average, by how many patches they are apart.
+
+    Args:
+        panels: Maps a panel's title to its curves, which map a label to mean similarities at distance 1, 2, ….
+
+    Returns:
+        A `matplotlib.figure.Figure` with one axes a panel, on one scale.
+
+    Example:
+
+    >>> import matplotlib.pyplot as plt
+    >>> from mml_book import figures
+    >>> figure = figures.similarity_by_distance({"before": {"along a row": [0.3, 0.1], "along a column": [0, 0]}})
+    >>> figure.axes[0].lines[1].get_xdata().tolist()
+    [1, 2]
+    >>> plt.close(figure)
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(7.5, 3.3), sharey=True, squeeze=False, layout="constrained")
+    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        ax.axhline(0, color="black", linewidth=0.8)
+        for (label, values), color, marker in zip(curves.items(), (PLUS, MINUS), "os", strict=False):
+            ax.plot(np.arange(1, len(values) + 1), values, color=color, marker=marker, linewidth=2, label=label)
+        ax.set(title=title, xlabel="patches apart")
+    axes[0, 0].set_ylabel("mean cosine similarity")
+    axes[0, 0].legend(fontsize="small", loc="upper right")
+    return figure
