@@ -82,3 +82,27 @@ def dropout_rate(name: str, value: Any) -> numbers.Real:
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}")
     return value
+
+
+def quantization_state(name: str, value: Any) -> str:
+    """Return `value` if it is a state of quantization, or say which argument is wrong.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it.
+
+    Returns:
+        `"float"`, `"ternary"` or `"packed"`.
+
+    Raises:
+        ValueError: If `value` is none of these.
+
+    Example:
+
+    >>> from mml.validation import quantization_state
+    >>> quantization_state("quantization", "packed")
+    'packed'
+    """
+    if value not in ("float", "ternary", "packed"):
+        raise ValueError(f"`{name}` must be 'float', 'ternary' or 'packed'. Received: {name}={value!r}")
+    return value

@@ -18,7 +18,7 @@ CASES = {
     "DenseMML": ({"units": 6, "activation": "gelu", "kernel_regularizer": "l2", "bias_initializer": "ones"}, (5, 8)),
     "Dropout": ({"rate": 0.5}, (5, 8)),
     "GLUMML": ({"units": 6, "hidden_ratio": 2, "activation": "relu"}, (5, 8)),
-    "GRUMML": ({"units": 8, "fully_mml": True, "num_heads": 2, "return_sequences": False}, (5, 6)),
+    "GRUMML": ({"units": 8, "fully_mml": True, "num_heads": 2, "return_sequences": True}, (5, 6)),
     "GeGLUMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
     "PatchEmbedding": ({"num_patches": 5, "embedding_dim": 8, "with_positions": True}, (5, 6)),
     "Patches": ({"patch_size": 2}, (4, 6, 3)),

@@ -151,27 +151,109 @@ def test_a_clipped_scale_is_a_constant_to_the_kernel(entries):
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5 * np.max(np.abs(expected)))
 
 
-def test_a_ternary_kernel_takes_the_place_of_the_float_one():
+def packed_of(layer, x_shape):
+    """The packed layer for a ternary one, made from its kernel and its other weights."""
+    packed = DenseMML.from_config({**layer.get_config(), "quantization": "packed"})
+    packed.build(x_shape)
+    packed.set_ternary_kernel(*layer.ternary_kernel())
+    packed.bias.assign(layer.bias)
+    packed.norm.gain.assign(layer.norm.gain)
+    return packed
+
+
+def test_a_packed_layer_gives_what_the_ternary_one_gives():
     layer = DenseMML(7, activation="silu")
     layer.build((3, 8))
     rng = np.random.default_rng(0)
     layer.set_weights(draw_weights(layer, rng))
     x = rng.standard_normal((3, 8)).astype("float32")
-    expected = np.asarray(layer(x))
     w_ternary, w_scale = layer.ternary_kernel()
     by_oracle, scale = oracle.absmean_ternarize(np.asarray(layer.kernel, "float64"))
     assert w_ternary.dtype == np.int8 and np.array_equal(w_ternary, by_oracle.T)
     np.testing.assert_allclose(w_scale, scale, rtol=1e-6)
-    layer.set_ternary_kernel(w_ternary, w_scale)
-    assert [weight.name for weight in layer.weights] == ["bias", "w_ternary", "w_scale", "gain"]
-    assert "kernel" not in [weight.name for weight in layer.trainable_weights]
-    np.testing.assert_allclose(layer(x), expected, rtol=1e-6, atol=1e-6)
-    assert np.array_equal(layer.ternary_kernel()[0], w_ternary)
+
+    packed = packed_of(layer, x.shape)
+    assert [weight.name for weight in packed.weights] == ["bias", "w_ternary", "w_scale", "gain"]
+    assert not {"w_ternary", "w_scale"} & {weight.name for weight in packed.trainable_weights}
+    assert packed.w_ternary.dtype == "int8"
+    np.testing.assert_allclose(packed(x), layer(x), rtol=1e-6, atol=1e-6)
+    assert np.array_equal(packed.ternary_kernel()[0], w_ternary) and packed.ternary_kernel()[1] == w_scale
 
 
-def test_a_ternary_kernel_of_another_shape_is_refused():
-    layer = DenseMML(7)
+def test_a_float_layer_rounds_nothing():
+    layer = DenseMML(7, quantization="float")
+    assert_equals_oracle(
+        layer, lambda x, kernel, bias, gain: oracle.rms_norm(x, gain) @ kernel + bias, (2, 5, 8), count=1
+    )
+    with pytest.raises(ValueError, match="float state, so it has no ternary kernel"):
+        layer.ternary_kernel()
+
+
+KERNEL = np.ones((7, 8), "int8")
+
+
+@pytest.mark.parametrize(
+    "w_ternary, w_scale, message",
+    [
+        (np.ones((8, 7), "int8"), 1.0, r"`w_ternary` must have the shape \[units, features\] = \[7, 8\]"),
+        (2 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0 and 1"),
+        (0.5 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0 and 1"),
+        (KERNEL, -1.0, "`w_scale` must be a finite number above 0"),
+        (KERNEL, 0.0, "`w_scale` must be a finite number above 0"),
+        (KERNEL, np.nan, "`w_scale` must be a finite number above 0"),
+        (KERNEL, np.inf, "`w_scale` must be a finite number above 0"),
+        (KERNEL, np.ones(7), "`w_scale` must be a finite number above 0"),
+    ],
+)
+def test_a_ternary_kernel_that_is_none_is_refused(w_ternary, w_scale, message):
+    layer = DenseMML(7, quantization="packed")
     layer.build((None, 8))
-    with pytest.raises(ValueError, match=r"`w_ternary` must have the shape \[units, features\] = \[7, 8\]"):
-        layer.set_ternary_kernel(np.ones((8, 7), "int8"), 1.0)
-    assert layer.kernel is not None, "nothing has changed"
+    layer.set_ternary_kernel(-KERNEL, 0.5)
+    with pytest.raises(ValueError, match=message):
+        layer.set_ternary_kernel(w_ternary, w_scale)
+    np.testing.assert_array_equal(layer.w_ternary, -KERNEL)
+    assert float(layer.w_scale.value) == 0.5, "nothing has changed"
+
+
+@pytest.mark.parametrize("quantization", ["float", "ternary"])
+def test_only_a_packed_layer_takes_a_ternary_kernel(quantization):
+    layer = DenseMML(7, quantization=quantization)
+    layer.build((None, 8))
+    with pytest.raises(ValueError, match=f"must be packed.*'{quantization}'"):
+        layer.set_ternary_kernel(KERNEL, 1.0)
+
+
+@pytest.mark.parametrize("quantization", ["int8", None, True, "Ternary", ["ternary"]])
+def test_an_unknown_state_is_refused(quantization):
+    with pytest.raises(ValueError, match="`quantization` must be 'float', 'ternary' or 'packed'. Received"):
+        DenseMML(4, quantization=quantization)
+
+
+@pytest.mark.parametrize("dtype, precision", [("float16", 2.0**-10), ("bfloat16", 2.0**-7)])
+@pytest.mark.parametrize("quantization", ["ternary", "packed"])
+def test_codes_do_not_depend_on_the_precision_of_the_inputs(dtype, precision, quantization):
+    # With 300 features, a sum of 8-bit codes may leave the range of float16; small and zero rows have small scales.
+    rng = np.random.default_rng(0)
+    layer = DenseMML(7, use_bias=False, per_feature_gain=True)
+    layer.build((None, 300))
+    layer.set_weights([np.abs(rng.normal(size=(300, 7))), np.ones(300)])
+    x = rng.normal(size=(6, 300)) * np.array([1, 1e-3, 1e-6, 1e-7, 0, 100])[:, None]
+    x = np.abs(keras.ops.convert_to_numpy(keras.ops.cast(x, dtype)).astype("float32"))
+    low = DenseMML.from_config({**layer.get_config(), "dtype": f"mixed_{dtype}", "quantization": quantization})
+    low.build((None, 300))
+    if quantization == "packed":
+        low.set_ternary_kernel(*layer.ternary_kernel())
+    else:
+        low.set_weights(layer.get_weights())
+    output = keras.ops.convert_to_numpy(keras.ops.cast(low(keras.ops.cast(x, dtype)), "float32"))
+    expected = oracle.dense(x.astype("float64"), *(w.astype("float64") for w in (np.asarray(layer.get_weights()[0]), np.zeros(1), np.ones(1))))
+    np.testing.assert_allclose(output, expected, rtol=2 * precision, atol=2 * precision)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_float16", "mixed_bfloat16"])
+def test_kernels_and_rows_of_zeros_are_finite_in_low_precision(dtype):
+    layer = DenseMML(3, kernel_initializer="zeros", dtype=dtype)
+    output = keras.ops.convert_to_numpy(keras.ops.cast(layer(np.ones((2, 4))), "float32"))
+    np.testing.assert_array_equal(output, np.zeros((2, 3)))
+    output = keras.ops.convert_to_numpy(keras.ops.cast(DenseMML(3, dtype=dtype)(np.zeros((2, 4))), "float32"))
+    np.testing.assert_array_equal(output, np.zeros((2, 3)))

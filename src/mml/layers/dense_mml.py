@@ -1,19 +1,21 @@
 import keras
+import numpy as np
 from keras import activations, constraints, initializers, ops, regularizers
 
 from mml.layers.rms_norm import RMSNorm
+from mml.layers.ternary_layer import TernaryLayer
 from mml.ops import absmean_ternarize, bit_linear, ternary_linear
 from mml.validation import positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
-class DenseMML(keras.layers.Layer):
-    """Dense layer whose product needs additions and subtractions only (BitLinear).
+class DenseMML(TernaryLayer):
+    """Dense layer whose product needs only additions and subtractions (BitLinear).
 
-    The input is normalised (`RMSNorm`) and rounded to 8-bit integers, the kernel is rounded to -1, 0 and 1, and
-    their product, exact in integers, is scaled back: `y = activation(x_quantized @ w_ternary * scales + bias)`.
-    The kernel variable itself stays a float matrix. It is rounded anew in each forward pass, so that training
-    can go on at any time; gradients reach it, and the input, by the straight-through estimator.
+    The layer normalizes its input (`RMSNorm`) and rounds it to 8-bit integers. It rounds the kernel to -1, 0 and 1,
+    and scales their product back: `y = activation(x_quantized @ w_ternary * scales + bias)`. The kernel variable
+    remains a float matrix. Each forward pass rounds it again, so training can continue at any time. Gradients reach
+    the kernel and the input by the straight-through estimator, see `mml.ops.bit_linear`.
 
     Args:
         units: Size of the output's last axis.
@@ -22,7 +24,9 @@ class DenseMML(keras.layers.Layer):
         kernel_initializer, bias_initializer: Initial values.
         kernel_regularizer, bias_regularizer, activity_regularizer: Penalties.
         kernel_constraint, bias_constraint: Projections applied after an update.
-        per_feature_gain: Whether the norm's gain has one value a feature, see `RMSNorm`.
+        per_feature_gain: Whether the norm's gain has one value per feature, see `RMSNorm`.
+        quantization: `"ternary"`; `"float"` for the same layer with nothing rounded; or `"packed"` for an int8
+            ternary kernel that cannot be trained.
 
     Call arguments:
         inputs: Float tensor `[batch, ..., features]`.
@@ -31,7 +35,7 @@ class DenseMML(keras.layers.Layer):
         Float tensor `[batch, ..., units]`.
 
     Raises:
-        ValueError: If `units` is not a positive integer.
+        ValueError: If `units` is not a positive integer, or if `quantization` is none of the three states.
 
     Example:
 
@@ -61,9 +65,10 @@ class DenseMML(keras.layers.Layer):
         kernel_constraint=None,
         bias_constraint=None,
         per_feature_gain=False,
+        quantization="ternary",
         **kwargs,
     ):
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        super().__init__(quantization, activity_regularizer=activity_regularizer, **kwargs)
         # === Config ===
         self.units = positive_integer("units", units)
         self.activation = activations.get(activation)
@@ -75,18 +80,22 @@ class DenseMML(keras.layers.Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         self.per_feature_gain = per_feature_gain
-        self.supports_masking = True
 
     def build(self, input_shape):
         features = input_shape[-1]
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: features})
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(features, self.units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        if self.quantization == "packed":
+            self._add_packed_kernel(features)
+        else:
+            # The forward pass rounds float32 values, whatever the compute dtype.
+            self.kernel = self.add_weight(
+                name="kernel",
+                shape=(features, self.units),
+                initializer=self.kernel_initializer,
+                regularizer=self.kernel_regularizer,
+                constraint=self.kernel_constraint,
+                autocast=False,
+            )
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
@@ -99,12 +108,22 @@ class DenseMML(keras.layers.Layer):
         self.norm = RMSNorm(per_feature_gain=self.per_feature_gain, dtype=self.dtype_policy, name="norm")
         self.norm.build(input_shape)
 
+    def _add_packed_kernel(self, features):
+        self.w_ternary = self.add_weight(
+            name="w_ternary", shape=(self.units, features), initializer="zeros", dtype="int8", trainable=False
+        )
+        dtype = "float64" if self.variable_dtype == "float64" else "float32"
+        self.w_scale = self.add_weight(
+            name="w_scale", shape=(), initializer="ones", dtype=dtype, trainable=False, autocast=False
+        )
+
     def call(self, inputs):
-        if self.kernel is not None:
-            y = bit_linear(inputs, self.norm.gain, self.kernel)  # [..., units]
+        if self.quantization == "float":
+            y = ops.matmul(self.norm(inputs), ops.cast(self.kernel, self.compute_dtype))  # [..., units]
+        elif self.quantization == "ternary":
+            y = bit_linear(inputs, self.norm.gain, self.kernel)
         else:
-            w_scale = ops.cast(self.w_scale, inputs.dtype)
-            y = ternary_linear(inputs, self.norm.gain, ops.convert_to_tensor(self.w_ternary), w_scale)
+            y = ternary_linear(inputs, self.norm.gain, self.w_ternary, self.w_scale)
         if self.bias is not None:
             y = y + self.bias
         return self.activation(y)
@@ -114,46 +133,79 @@ class DenseMML(keras.layers.Layer):
 
         Returns:
             A pair of NumPy arrays `(w_ternary, w_scale)`: int8 `[units, features]` that holds -1, 0 and 1, and a
-            float32 scalar.
+            float32 scalar (float64 for a float64 kernel).
+
+        Raises:
+            ValueError: If the layer is in the float state, where nothing is rounded.
+
+        Example:
+
+        >>> import numpy as np
+        >>> from mml.layers import DenseMML
+        >>> layer = DenseMML(1)
+        >>> layer.build((None, 2))
+        >>> layer.set_weights([np.array([[1.0], [-0.5]]), np.zeros(1), np.ones(2)])
+        >>> layer.ternary_kernel()
+        (array([[ 1, -1]], dtype=int8), array(0.75, dtype=float32))
         """
-        if self.kernel is None:
+        if self.quantization == "float":
+            raise ValueError(f"Layer {self.name} is in the float state, so it has no ternary kernel.")
+        if self.quantization == "packed":
             return ops.convert_to_numpy(self.w_ternary), ops.convert_to_numpy(self.w_scale)
         ternarize = absmean_ternarize
         if keras.backend.backend() == "jax":
             import jax  # only where it is the backend
 
-            ternarize = jax.jit(ternarize)  # as `predict` runs it: in another order the sum may round otherwise
-        w_ternary, w_scale = ternarize(ops.cast(self.kernel, self.compute_dtype))
-        return ops.convert_to_numpy(w_ternary).astype("int8").T, ops.convert_to_numpy(w_scale).astype("float32")
+            ternarize = jax.jit(ternarize)  # as in `predict`; uncompiled, the sum may round differently
+        w_ternary, w_scale = ternarize(self.kernel.value)
+        return ops.convert_to_numpy(w_ternary).astype("int8").T, ops.convert_to_numpy(w_scale)
 
     def set_ternary_kernel(self, w_ternary, w_scale):
-        """Keep a ternary kernel in the place of the float one, for good: 8 bits a weight, and none to train.
+        """Set the kernel of a built, packed layer.
 
         Args:
-            w_ternary: Integer array `[units, features]` that holds -1, 0 and 1.
-            w_scale: Float scalar.
+            w_ternary: Array `[units, features]` of any number type that holds -1, 0 and 1.
+            w_scale: Finite float scalar above 0.
 
         Raises:
-            ValueError: If the shape is another.
+            ValueError: If the layer is not packed, if `w_ternary` has a different shape or holds other values, or if
+                `w_scale` is not a finite number above 0.
+
+        Example:
+
+        >>> import numpy as np
+        >>> from mml.layers import DenseMML
+        >>> layer = DenseMML(1, quantization="packed")
+        >>> layer.build((None, 2))
+        >>> layer.set_ternary_kernel(np.array([[1, -1]], "int8"), 0.8)
+        >>> print(np.asarray(layer(np.array([[3.0, -4.0]], "float32"))).round(3))
+        [[1.582]]
         """
-        shape = self.w_ternary.shape if self.kernel is None else self.kernel.shape[::-1]
-        if tuple(w_ternary.shape) != tuple(shape):
+        if self.quantization != "packed":
             raise ValueError(
-                f"`w_ternary` must have the shape [units, features] = {list(shape)}. "
-                f"Received: w_ternary.shape={tuple(w_ternary.shape)}"
+                f"Layer {self.name} must be packed to hold a ternary kernel. "
+                f"Received: quantization={self.quantization!r}"
             )
-        if self.kernel is not None:
-            # The way of Keras's own layers when they are quantised.
-            self._tracker.unlock()
-            self._untrack_variable(self.kernel)
-            self.kernel = None
-            self.w_ternary: keras.Variable = self.add_weight(
-                name="w_ternary", shape=shape, initializer="zeros", dtype="int8", trainable=False
+        w_ternary, w_scale = np.asarray(w_ternary), np.asarray(w_scale)
+        if w_ternary.shape != tuple(self.w_ternary.shape):
+            raise ValueError(
+                f"`w_ternary` must have the shape [units, features] = {list(self.w_ternary.shape)}. "
+                f"Received: w_ternary.shape={w_ternary.shape}"
             )
-            self.w_scale = self.add_weight(name="w_scale", shape=(), initializer="ones", trainable=False)
-            self._tracker.lock()
-        self.w_ternary.assign(w_ternary)
-        self.w_scale.assign(w_scale)
+        if not np.isin(w_ternary, (-1, 0, 1)).all():
+            raise ValueError("`w_ternary` must hold only -1, 0 and 1.")
+        if w_scale.shape != () or not (np.isfinite(w_scale) and w_scale > 0):
+            raise ValueError(f"`w_scale` must be a finite number above 0. Received: w_scale={w_scale!r}")
+        self.w_ternary.assign(w_ternary.astype("int8"))
+        self.w_scale.assign(w_scale.astype(self.w_scale.dtype))
+
+    def quantize(self, mode, type_check=True, config=None):
+        w_ternary, w_scale = self.ternary_kernel() if self.quantization == "ternary" else (None, None)
+        super().quantize(mode, type_check, config)
+        if w_ternary is not None:
+            del self.kernel
+            self._add_packed_kernel(w_ternary.shape[1])
+            self.set_ternary_kernel(w_ternary, w_scale)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

@@ -4,11 +4,12 @@ import keras
 from keras import activations, ops
 
 from mml.layers.dense_mml import DenseMML
+from mml.layers.ternary_layer import TernaryLayer
 from mml.validation import positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
-class GLUMML(keras.layers.Layer):
+class GLUMML(TernaryLayer):
     """Gated linear unit, the feed-forward network of a block, from ternary products.
 
     `y = down(activation(gate(x)) * up(x))`; gate and up share one product. `SwiGLUMML`, `GeGLUMML`,
@@ -16,11 +17,12 @@ class GLUMML(keras.layers.Layer):
 
     Args:
         units: Size of the output's last axis.
-        hidden_ratio: Sets the width between the products if `intermediate_size` does not: the next multiple
-            of 256 above `2/3 * hidden_ratio * features`.
+        hidden_ratio: Sets the width between the products if `intermediate_size` is None: the smallest multiple
+            of 256 that is at least `2/3 * hidden_ratio * features`.
         intermediate_size: That width itself.
         activation: Name or function applied to the gate.
-        per_feature_gain: Whether the norms' gains have one value a feature, see `RMSNorm`.
+        per_feature_gain: Whether the norms' gains have one value per feature, see `RMSNorm`.
+        quantization: State of the ternary products, see `DenseMML`.
 
     Call arguments:
         inputs: Float tensor `[batch, ..., features]`.
@@ -51,9 +53,10 @@ class GLUMML(keras.layers.Layer):
         intermediate_size=None,
         activation="sigmoid",
         per_feature_gain=False,
+        quantization="ternary",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(quantization, **kwargs)
         # === Config ===
         self.units = positive_integer("units", units)
         self.hidden_ratio = positive_integer("hidden_ratio", hidden_ratio)
@@ -66,12 +69,11 @@ class GLUMML(keras.layers.Layer):
     def build(self, input_shape):
         two_thirds = input_shape[-1] * self.hidden_ratio * 2 // 3
         width = self.intermediate_size or 256 * max(1, math.ceil(two_thirds / 256))
-        self.gate_and_up = DenseMML(
-            2 * width, per_feature_gain=self.per_feature_gain, dtype=self.dtype_policy, name="gate_and_up"
-        )
+        shared = {"quantization": self.quantization, "dtype": self.dtype_policy}
+        self.gate_and_up = DenseMML(2 * width, per_feature_gain=self.per_feature_gain, name="gate_and_up", **shared)
         self.gate_and_up.build(input_shape)
-        # This norm always has one gain a feature, as in the peer whose weights fit here.
-        self.down = DenseMML(self.units, per_feature_gain=True, dtype=self.dtype_policy, name="down")
+        # This norm always has one gain per feature, as in keras-matmulless, whose weights fit here.
+        self.down = DenseMML(self.units, per_feature_gain=True, name="down", **shared)
         self.down.build((*input_shape[:-1], width))
 
     def call(self, inputs):

@@ -8,8 +8,17 @@ class _NamedGLUMML(GLUMML):
 
     fixed_activation: str
 
-    def __init__(self, units, hidden_ratio=4, intermediate_size=None, per_feature_gain=False, **kwargs):
-        super().__init__(units, hidden_ratio, intermediate_size, self.fixed_activation, per_feature_gain, **kwargs)
+    def __init__(
+        self,
+        units,
+        hidden_ratio=4,
+        intermediate_size=None,
+        per_feature_gain=False,
+        quantization="ternary",
+        **kwargs,
+    ):
+        activation = self.fixed_activation
+        super().__init__(units, hidden_ratio, intermediate_size, activation, per_feature_gain, quantization, **kwargs)
 
     def get_config(self):
         config = super().get_config()
@@ -22,7 +31,7 @@ class SwiGLUMML(_NamedGLUMML):
     """`GLUMML` with the gate activated by SiLU, also called Swish.
 
     Args:
-        units, hidden_ratio, intermediate_size, per_feature_gain: As in `GLUMML`.
+        units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
 
     Example:
 
@@ -43,7 +52,7 @@ class GeGLUMML(_NamedGLUMML):
     """`GLUMML` with the gate activated by GELU.
 
     Args:
-        units, hidden_ratio, intermediate_size, per_feature_gain: As in `GLUMML`.
+        units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
 
     Example:
 
@@ -64,7 +73,7 @@ class ReGLUMML(_NamedGLUMML):
     """`GLUMML` with the gate activated by ReLU.
 
     Args:
-        units, hidden_ratio, intermediate_size, per_feature_gain: As in `GLUMML`.
+        units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
 
     Example:
 
@@ -85,7 +94,7 @@ class SeGLUMML(_NamedGLUMML):
     """`GLUMML` with the gate activated by SELU.
 
     Args:
-        units, hidden_ratio, intermediate_size, per_feature_gain: As in `GLUMML`.
+        units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
 
     Example:
 
@@ -95,8 +104,8 @@ class SeGLUMML(_NamedGLUMML):
     (2, 5, 8)
 
     Reference:
-        Klambauer et al., "Self-Normalizing Neural Networks", 2017, arXiv:1706.02515, equation 2, in the place
-        of the gate's sigmoid.
+        Klambauer et al., "Self-Normalizing Neural Networks", 2017, arXiv:1706.02515, equation 2, instead of
+        the gate's sigmoid.
     """
 
     fixed_activation = "selu"
@@ -107,7 +116,7 @@ class BilinearMML(_NamedGLUMML):
     """`GLUMML` whose gate has no activation: the product of two linear maps.
 
     Args:
-        units, hidden_ratio, intermediate_size, per_feature_gain: As in `GLUMML`.
+        units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
 
     Example:
 

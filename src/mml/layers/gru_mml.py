@@ -2,53 +2,73 @@ import keras
 from keras import activations, constraints, initializers, ops, regularizers
 
 from mml.layers.dense_mml import DenseMML
+from mml.layers.ternary_layer import TernaryLayer
 from mml.ops import linear_recurrence
 from mml.validation import divides, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
-class GRUMML(keras.layers.Layer):
+class GRUMML(TernaryLayer):
     """Matmul-free gated linear recurrence over a sequence, the token mixer of a block (MLGRU).
 
-    With forget gate `f`, candidate `c` and output gate `g`, all from the input alone:
+    The forget gate `f`, the candidate `c` and the output gate `g` all come from the input alone:
 
     `h_t = f_t * h_(t-1) + (1 - f_t) * c_t`, `y_t = (g_t * h_t) @ W_o + b_o`.
 
-    Since no gate sees the state, each projection runs once over the whole sequence, and only the
-    element-wise recurrence of `mml.ops.linear_recurrence` is left to go from token to token.
+    No gate sees the state, so each projection runs once over the whole sequence. Only the element-wise recurrence of
+    `mml.ops.linear_recurrence` goes from token to token.
+
+    Arguments, masks and states follow `keras.layers.GRU`. A masked step leaves the state as it was and repeats the
+    output of the step before it; before the first step that is not masked, the output is 0. So a padded sequence
+    gives what the sequence without its padding gives.
 
     Args:
         units: Size of the state and of the output.
-        fully_mml: Whether output gate and output projection are ternary too; otherwise they are `Dense`.
-        num_heads: Groups that the state is viewed in. The recurrence is element-wise, so the number does not
-            change the result; it has to divide `units`.
+        fully_mml: Whether the output gate and the output projection are ternary too. If not, they are `Dense`.
+        num_heads: Number of groups that the state is divided into. The recurrence is element-wise, so the number does
+            not change the result. It must divide `units`.
         activation: Name or function applied to the candidate.
         recurrent_activation: Name or function applied to the gates.
         use_bias: Whether the projections add a bias.
         weights_initializer, bias_initializer: Initial values of the projections.
         weights_regularizer, bias_regularizer: Penalties.
         weights_constraint, bias_constraint: Projections applied after an update.
-        return_sequences: Whether the output holds every step, or the last one only.
+        return_sequences: Whether to return the output of each step, or only that of the last one.
+        return_state: Whether to return the last state too.
+        go_backwards: Whether to go through the sequence from its end. The outputs are then in that order, too: the
+            output for the last token comes first.
+        quantization: State of the ternary products, see `DenseMML`.
 
     Call arguments:
         inputs: Float tensor `[batch, time, features]`.
+        initial_state: Float tensor `[batch, units]`, or a list of one: the state before the first step. Zeros by
+            default.
+        mask: Boolean tensor `[batch, time]`, False for the steps to skip. All steps count by default.
 
     Returns:
-        Float tensor `[batch, time, units]`, or `[batch, units]` without `return_sequences`.
+        Float tensor `[batch, units]`, or `[batch, time, units]` with `return_sequences`. With `return_state`, a pair
+        of that and the last state `[batch, units]`.
 
     Raises:
-        ValueError: If `units` or `num_heads` is not a positive integer, or if `num_heads` does not divide `units`.
+        ValueError: If `units` or `num_heads` is not a positive integer, if `num_heads` does not divide `units`, or if
+            `initial_state` has another shape.
 
     Example:
 
     >>> import numpy as np
     >>> from mml.layers import GRUMML
-    >>> GRUMML(8, fully_mml=True)(np.ones((2, 5, 6), "float32")).shape
-    (2, 5, 8)
+    >>> x = np.ones((2, 5, 6), "float32")
+    >>> GRUMML(8, fully_mml=True)(x).shape
+    (2, 8)
+    >>> outputs, state = GRUMML(8, return_sequences=True, return_state=True)(x)
+    >>> outputs.shape, state.shape
+    ((2, 5, 8), (2, 8))
 
     Reference:
         Zhu et al., "Scalable MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.3.1.
     """
+
+    stateful = False  # `keras.layers.Bidirectional` asks
 
     def __init__(
         self,
@@ -64,10 +84,13 @@ class GRUMML(keras.layers.Layer):
         bias_regularizer=None,
         weights_constraint=None,
         bias_constraint=None,
-        return_sequences=True,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        quantization="ternary",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(quantization, **kwargs)
         # === Config ===
         self.units = positive_integer("units", units)
         self.fully_mml = fully_mml
@@ -83,26 +106,30 @@ class GRUMML(keras.layers.Layer):
         self.weights_constraint = constraints.get(weights_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
-    def build(self, input_shape):
-        batch, time, features = input_shape
+    def build(self, inputs_shape, initial_state_shape=None):
+        batch, time, features = inputs_shape
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: features})
         if self.fully_mml:
             self.gates = self._projection(DenseMML, 3 * self.units, "gates")  # forget, candidate, output
         else:
             self.gates = self._projection(DenseMML, 2 * self.units, "gates")  # forget, candidate
             self.output_gate = self._projection(keras.layers.Dense, self.units, "output_gate")
-            self.output_gate.build(input_shape)
-        self.gates.build(input_shape)
+            self.output_gate.build(inputs_shape)
+        self.gates.build(inputs_shape)
         self.output_projection = self._projection(
             DenseMML if self.fully_mml else keras.layers.Dense, self.units, "output_projection"
         )
         self.output_projection.build((batch, time, self.units))
 
     def _projection(self, layer_class, units, name):
-        # The gain is one a feature, so the layer takes sequences of any length.
-        kwargs = {"per_feature_gain": True} if layer_class is DenseMML else {}
+        kwargs = {}
+        if layer_class is DenseMML:
+            # With one gain per feature, the layer takes sequences of any length.
+            kwargs = {"per_feature_gain": True, "quantization": self.quantization}
         return layer_class(
             units,
             use_bias=self.use_bias,
@@ -117,22 +144,55 @@ class GRUMML(keras.layers.Layer):
             **kwargs,
         )
 
-    def call(self, inputs):
+    def call(self, inputs, initial_state=None, mask=None):
+        if isinstance(initial_state, (list, tuple)):
+            (initial_state,) = initial_state
+        if isinstance(mask, (list, tuple)):
+            (mask,) = mask
+        if self.go_backwards:
+            inputs = ops.flip(inputs, axis=1)
+            mask = None if mask is None else ops.flip(mask, axis=1)
+
         if self.fully_mml:
             forget, candidate, output_gate = ops.split(self.gates(inputs), 3, axis=-1)  # [B, T, units] each
             output_gate = self.recurrent_activation(output_gate)
         else:
             forget, candidate = ops.split(self.gates(inputs), 2, axis=-1)
             output_gate = self.recurrent_activation(self.output_gate(inputs))
+        forget, candidate = self.recurrent_activation(forget), self.activation(candidate)
 
-        states = linear_recurrence(self.recurrent_activation(forget), self.activation(candidate))  # [B, T, units]
+        latest = None
+        if mask is not None:
+            mask = ops.broadcast_to(ops.cast(mask, "bool"), ops.shape(inputs)[:2])[..., None]  # [B, T, 1]
+            forget, candidate = ops.where(mask, forget, 1), ops.where(mask, candidate, 0)
+            latest = _latest_unmasked(mask)  # [B, T, 1]
+            output_gate = ops.take_along_axis(output_gate, ops.maximum(latest, 0), axis=1)
+
+        states = linear_recurrence(forget, candidate, initial_state)  # [B, T, units]
+        last_state = states[:, -1]  # [B, units]
         if not self.return_sequences:
-            states, output_gate = states[:, -1], output_gate[:, -1]  # [B, units]
-        return self.output_projection(output_gate * states)
+            states, output_gate = states[:, -1:], output_gate[:, -1:]  # [B, 1, units]
+            latest = None if latest is None else latest[:, -1:]
+        outputs = self.output_projection(output_gate * states)
+        if latest is not None:
+            outputs = ops.where(latest >= 0, outputs, 0)
+        if not self.return_sequences:
+            outputs = outputs[:, 0]
+        return (outputs, last_state) if self.return_state else outputs
 
-    def compute_output_shape(self, input_shape):
-        batch, time, _ = input_shape
-        return (batch, time, self.units) if self.return_sequences else (batch, self.units)
+    def compute_mask(self, inputs, mask=None):
+        if isinstance(mask, (list, tuple)):
+            mask = mask[0]
+        if not self.return_sequences:
+            mask = None
+        elif mask is not None and self.go_backwards:
+            mask = ops.flip(mask, axis=1)  # like the outputs
+        return [mask, None] if self.return_state else mask
+
+    def compute_output_shape(self, inputs_shape, initial_state_shape=None):
+        batch, time, _ = inputs_shape
+        outputs = (batch, time, self.units) if self.return_sequences else (batch, self.units)
+        return (outputs, (batch, self.units)) if self.return_state else outputs
 
     def get_config(self):
         return {
@@ -150,4 +210,12 @@ class GRUMML(keras.layers.Layer):
             "weights_constraint": constraints.serialize(self.weights_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "return_sequences": self.return_sequences,
+            "return_state": self.return_state,
+            "go_backwards": self.go_backwards,
         }
+
+
+def _latest_unmasked(mask):
+    """For each step, the index of the latest step up to it that is not masked, or -1: `[B, T, 1]`."""
+    steps = ops.arange(ops.shape(mask)[1], dtype="int32")[:, None]  # [T, 1]
+    return ops.associative_scan(ops.maximum, ops.where(mask, steps, -1), axis=1)

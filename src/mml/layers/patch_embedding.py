@@ -2,29 +2,31 @@ import keras
 from keras import ops
 
 from mml.layers.dense_mml import DenseMML
+from mml.layers.ternary_layer import TernaryLayer
 from mml.validation import positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
-class PatchEmbedding(keras.layers.Layer):
-    """Project each patch to a token and, if asked, add a learned vector for its position.
+class PatchEmbedding(TernaryLayer):
+    """Project each patch to a token, and optionally add a learned vector for its position.
 
     Args:
-        num_patches: Patches in an image.
+        num_patches: Number of patches in an image.
         embedding_dim: Size of a token.
-        use_mml: Whether the projection is ternary (`DenseMML`); otherwise it is `Dense`.
+        use_mml: Whether the projection is ternary (`DenseMML`). If not, it is `Dense`.
         with_positions: Whether each position has a learned vector, added to its token.
-        per_feature_gain: Whether the norm's gain has one value a feature, see `RMSNorm`; then, without positions,
+        per_feature_gain: Whether the norm's gain has one value per feature, see `RMSNorm`. Then, without positions,
             images may have any number of patches.
+        quantization: State of the ternary projection, see `DenseMML`.
 
     Call arguments:
-        inputs: Float tensor `[batch, num_patches, patch_features]`, as `Patches` gives it.
+        inputs: Float tensor `[batch, num_patches, patch_features]`, as `Patches` returns it.
 
     Returns:
         Float tensor `[batch, num_patches, embedding_dim]`.
 
     Raises:
-        ValueError: If a size is not a positive integer, or if an image has another number of patches.
+        ValueError: If a size is not a positive integer, or if an image has a different number of patches.
 
     Example:
 
@@ -39,9 +41,16 @@ class PatchEmbedding(keras.layers.Layer):
     """
 
     def __init__(
-        self, num_patches, embedding_dim, use_mml=True, with_positions=False, per_feature_gain=False, **kwargs
+        self,
+        num_patches,
+        embedding_dim,
+        use_mml=True,
+        with_positions=False,
+        per_feature_gain=False,
+        quantization="ternary",
+        **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(quantization, **kwargs)
         # === Config ===
         self.num_patches = positive_integer("num_patches", num_patches)
         self.embedding_dim = positive_integer("embedding_dim", embedding_dim)
@@ -57,6 +66,7 @@ class PatchEmbedding(keras.layers.Layer):
             self.projection = DenseMML(
                 self.embedding_dim,
                 per_feature_gain=self.per_feature_gain,
+                quantization=self.quantization,
                 dtype=self.dtype_policy,
                 name="projection",
             )

@@ -38,9 +38,13 @@ class Patches(keras.layers.Layer):
         # === Config ===
         self.patch_size = positive_integer("patch_size", patch_size)
         self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.supports_masking = True
 
     def call(self, inputs):
         return patchify(inputs, self.patch_size)
+
+    def compute_mask(self, inputs, previous_mask):
+        return None  # a mask over rows or pixels says nothing about patches
 
     def compute_output_shape(self, input_shape):
         batch, height, width, channels = input_shape

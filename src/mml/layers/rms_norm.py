@@ -1,20 +1,22 @@
 import keras
-from keras import constraints, initializers, regularizers
+from keras import constraints, initializers, ops, regularizers
 
 from mml.ops import rms_normalize
+from mml.ops.hardware import at_least_float32
 
 
 @keras.saving.register_keras_serializable(package="mml")
 class RMSNorm(keras.layers.Layer):
     """Divide each vector by its root mean square, then scale it by a learned gain.
 
-    `y = x / ||x|| * sqrt(features) * gain + bias`, over the last axis.
+    `y = x / ||x|| * sqrt(features) * gain + bias`, over the last axis. The arithmetic is in float32, or in float64
+    for float64, and the result is cast to the compute dtype.
 
     Args:
         has_learnable_weights: Whether there is a gain (and, with `use_bias`, a bias).
         use_bias: Whether a learned bias is added.
-        per_feature_gain: Whether gain and bias hold one value a feature, as in the paper, so that sequences may
-            have any length. By default they hold one for each position and feature, and the length is fixed.
+        per_feature_gain: Whether gain and bias hold one value per feature, as in the paper, so that sequences may
+            have any length. By default they hold one value for each position and feature, and the length is fixed.
         gain_initializer, bias_initializer: Initial values.
         gain_regularizer, bias_regularizer: Penalties.
         gain_constraint, bias_constraint: Projections applied after an update.
@@ -26,8 +28,8 @@ class RMSNorm(keras.layers.Layer):
         Float tensor of the same shape.
 
     Raises:
-        ValueError: On building, if gain and bias are for each position and a dimension other than the batch
-            is unknown.
+        ValueError: When the layer is built, if gain and bias have a value for each position and a dimension other
+            than the batch is unknown.
 
     Example:
 
@@ -74,7 +76,7 @@ class RMSNorm(keras.layers.Layer):
             shape = (features,) if self.per_feature_gain else tuple(input_shape[1:])
             if None in shape:
                 raise ValueError(
-                    "RMSNorm with a gain for each position needs a known input shape; pass `per_feature_gain=True` "
+                    "RMSNorm with a gain for each position needs a known input shape. Pass `per_feature_gain=True` "
                     f"for sequences of any length. Received: input_shape={tuple(input_shape)}"
                 )
             if not self.per_feature_gain:
@@ -85,6 +87,7 @@ class RMSNorm(keras.layers.Layer):
                 initializer=self.gain_initializer,
                 regularizer=self.gain_regularizer,
                 constraint=self.gain_constraint,
+                autocast=False,
             )
             if self.use_bias:
                 self.bias = self.add_weight(
@@ -93,15 +96,16 @@ class RMSNorm(keras.layers.Layer):
                     initializer=self.bias_initializer,
                     regularizer=self.bias_regularizer,
                     constraint=self.bias_constraint,
+                    autocast=False,
                 )
 
     def call(self, inputs):
-        x = rms_normalize(inputs)
+        x = rms_normalize(at_least_float32(inputs))
         if self.gain is not None:
-            x = x * self.gain
+            x = x * at_least_float32(self.gain)
         if self.bias is not None:
-            x = x + self.bias
-        return x
+            x = x + at_least_float32(self.bias)
+        return ops.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

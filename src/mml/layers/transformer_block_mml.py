@@ -4,11 +4,12 @@ from mml.layers.attention_mml import AttentionMML
 from mml.layers.glu_variants import SwiGLUMML
 from mml.layers.random_layers import Dropout
 from mml.layers.rms_norm import RMSNorm
+from mml.layers.ternary_layer import TernaryLayer
 from mml.validation import divides, dropout_rate, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
-class TransformerBlockMML(keras.layers.Layer):
+class TransformerBlockMML(TernaryLayer):
     """Transformer block without matrix multiplications: mix tokens, then mix features.
 
     `x = norm(x + dropout(attention(x)))`, then `x = norm(x + dropout(ffn(x)))`, where `attention` is an
@@ -20,12 +21,14 @@ class TransformerBlockMML(keras.layers.Layer):
         num_heads: Passed to `AttentionMML`; must divide `embedding_dim`.
         fully_mml: Whether every projection of the token mixer is ternary.
         rate: Dropout rate, in `[0, 1]`.
-        per_feature_gain: Whether the norms' gains have one value a feature, see `RMSNorm`; then the block
+        per_feature_gain: Whether the norms' gains have one value per feature, see `RMSNorm`. Then the block
             takes sequences of any length.
+        quantization: State of the ternary products, see `DenseMML`.
 
     Call arguments:
         inputs: Float tensor `[batch, tokens, embedding_dim]`.
         training: Whether dropout is on. Off by default.
+        mask: Boolean tensor `[batch, tokens]`, False for the tokens that the token mixer skips, see `GRUMML`.
 
     Returns:
         Float tensor `[batch, tokens, embedding_dim]`.
@@ -47,8 +50,18 @@ class TransformerBlockMML(keras.layers.Layer):
         al., "Attention Is All You Need", 2017, arXiv:1706.03762, section 3.1.
     """
 
-    def __init__(self, embedding_dim, ffn_dim, num_heads, fully_mml=True, rate=0.1, per_feature_gain=False, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        embedding_dim,
+        ffn_dim,
+        num_heads,
+        fully_mml=True,
+        rate=0.1,
+        per_feature_gain=False,
+        quantization="ternary",
+        **kwargs,
+    ):
+        super().__init__(quantization, **kwargs)
         # === Config ===
         self.embedding_dim = positive_integer("embedding_dim", embedding_dim)
         self.ffn_dim = positive_integer("ffn_dim", ffn_dim)
@@ -62,7 +75,12 @@ class TransformerBlockMML(keras.layers.Layer):
     def build(self, input_shape):
         dtype = self.dtype_policy
         self.attention = AttentionMML(
-            self.num_heads, self.embedding_dim, self.fully_mml, dtype=dtype, name="attention"
+            self.num_heads,
+            self.embedding_dim,
+            self.fully_mml,
+            quantization=self.quantization,
+            dtype=dtype,
+            name="attention",
         )
         self.attention_dropout = Dropout(self.rate, dtype=dtype, name="attention_dropout")
         self.attention_norm = RMSNorm(per_feature_gain=self.per_feature_gain, dtype=dtype, name="attention_norm")
@@ -70,6 +88,7 @@ class TransformerBlockMML(keras.layers.Layer):
             self.embedding_dim,
             intermediate_size=self.ffn_dim,
             per_feature_gain=self.per_feature_gain,
+            quantization=self.quantization,
             dtype=dtype,
             name="ffn",
         )
@@ -78,8 +97,9 @@ class TransformerBlockMML(keras.layers.Layer):
         for layer in (self.attention, self.attention_norm, self.ffn, self.ffn_norm):
             layer.build(input_shape)
 
-    def call(self, inputs, training=False):
-        x = self.attention_norm(inputs + self.attention_dropout(self.attention(inputs), training=training))
+    def call(self, inputs, training=False, mask=None):
+        mixed = self.attention(inputs, mask=mask)
+        x = self.attention_norm(inputs + self.attention_dropout(mixed, training=training))
         return self.ffn_norm(x + self.ffn_dropout(self.ffn(x), training=training))
 
     def compute_output_shape(self, input_shape):

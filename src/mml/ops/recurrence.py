@@ -94,5 +94,3 @@ def _associative_scan(factor, term, state, reverse):
 
     factors, terms = ops.associative_scan(compose, (factor, term), axis=1, reverse=reverse)
     return factors * state[:, None] + terms
-
-

@@ -1,0 +1,71 @@
+import keras
+
+from mml.validation import quantization_state
+
+
+class TernaryLayer(keras.layers.Layer):
+    """Base class of the layers that are made of ternary products, in one of three declared states.
+
+    - `"float"`: nothing is rounded. This is the twin to compare with.
+    - `"ternary"`: a latent float kernel is rounded in each forward pass. This is the state to train in.
+    - `"packed"`: the kernel is an int8 ternary matrix. This state is for inference only.
+
+    The configuration holds the state, and a layer passes it on to the ternary layers inside. So saving, loading and
+    cloning give the same state again. `mml.packing.pack` turns a trained model into its packed form.
+
+    Args:
+        quantization: `"float"`, `"ternary"` or `"packed"`.
+
+    Raises:
+        ValueError: If `quantization` is none of these.
+
+    Example:
+
+    >>> from mml.layers import DenseMML
+    >>> DenseMML(8, quantization="float").quantization
+    'float'
+    """
+
+    def __init__(self, quantization="ternary", **kwargs):
+        super().__init__(**kwargs)
+        # === Config ===
+        self.quantization = quantization_state("quantization", quantization)
+        self.supports_masking = True
+
+    def quantize(self, mode, type_check=True, config=None):
+        """Turn a built ternary layer into a packed one, by Keras's protocol for quantization.
+
+        `keras.Model.quantize("ternary")` calls this on each layer, with a version of Keras that knows this mode
+        (3.16). The same version lets you call it on a single layer. The layer predicts what it predicted before, but
+        it can no longer be trained.
+
+        Args:
+            mode: `"ternary"`.
+            type_check: Part of Keras's protocol, not used here.
+            config: Part of Keras's protocol, not used here.
+
+        Raises:
+            NotImplementedError: If `mode` is another one, or if the layer is in the float state. Then
+                `keras.Model.quantize` leaves the layer as it is.
+
+        Example:
+
+        >>> from mml.layers import DenseMML
+        >>> layer = DenseMML(8, name="dense")
+        >>> layer.build((None, 4))
+        >>> layer.quantize("int8")
+        Traceback (most recent call last):
+        NotImplementedError: Layer dense (a DenseMML in the state 'ternary') cannot be quantized to 'int8'.
+        """
+        if mode != "ternary" or self.quantization == "float":
+            raise NotImplementedError(
+                f"Layer {self.name} (a {type(self).__name__} in the state {self.quantization!r}) cannot be quantized "
+                f"to {mode!r}."
+            )
+        for layer in self._flatten_layers(include_self=False, recursive=False):
+            if isinstance(layer, TernaryLayer):
+                layer.quantize(mode)
+        self.quantization = "packed"
+
+    def get_config(self):
+        return {**super().get_config(), "quantization": self.quantization}
