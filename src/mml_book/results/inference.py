@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from mml.files import replacing
+from mml.memory import keep_freed_memory
 from mml.models import (
     attention_vision_transformer,
     float_vision_transformer,
@@ -67,6 +68,7 @@ def resident_megabytes():
 
 def memory(name, batch, folder):
     """Print by how much loading a model and predicting with it raises what this process holds."""
+    keep_freed_memory()
     jax.numpy.zeros(1).block_until_ready()  # JAX itself has started
     before = resident_megabytes()
     model = load(name, folder)
@@ -75,6 +77,7 @@ def memory(name, batch, folder):
 
 
 def main(path):
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         for name, build in BUILD.items():
             build().save_weights(file_of(name, folder))

@@ -21,6 +21,8 @@ import keras
 import pandas as pd
 
 from mml.data import load_cifar10
+from mml.files import replacing
+from mml.memory import keep_freed_memory
 from mml.models import vision_transformer
 from mml.training import TrainingConfig, compile_model, train
 
@@ -32,6 +34,7 @@ PARTS = {"training": "", "validation": "val_"}  # prefix of the history's column
 
 
 def main(path):
+    keep_freed_memory()
     data = load_cifar10(SPLIT, "cifar10")
     try:
         train(data, CONFIG, DIRECTORY, verbose=2)
@@ -77,9 +80,8 @@ def main(path):
         jax=jax.__version__,
         device=f"{platform.machine()} {jax.devices()[0].platform}",
     )
-    partial = f"{path}.partial"
-    table.to_csv(partial, index=False)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False)
     print(table.tail(3).to_string())
 
 

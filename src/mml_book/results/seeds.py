@@ -20,6 +20,7 @@ import pandas as pd
 
 from mml.data import load_cifar10
 from mml.files import replacing
+from mml.memory import keep_freed_memory
 from mml.training import TrainingConfig, train
 
 SEEDS = range(8)
@@ -27,6 +28,7 @@ TEST_IMAGES = (100, 1017)
 
 
 def main(path):
+    keep_freed_memory()
     data = load_cifar10(0.01, "cifar10")
     test = load_cifar10(max(TEST_IMAGES) / 10_000, "cifar10")
     rows = []

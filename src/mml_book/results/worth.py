@@ -21,6 +21,7 @@ import pandas as pd
 
 from mml.data import load_cifar10
 from mml.files import replacing
+from mml.memory import keep_freed_memory
 from mml.models import (
     attention_vision_transformer,
     float_vision_transformer,
@@ -38,6 +39,7 @@ MODELS = {
 
 
 def main(path):
+    keep_freed_memory()
     test = load_cifar10(TEST_IMAGES / 10_000, "cifar10")
     rows = []
     for split, seeds in SEEDS.items():
