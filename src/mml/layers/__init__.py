@@ -2,12 +2,15 @@
 
 from mml.layers.attention_mml import AttentionMML
 from mml.layers.dense_mml import DenseMML
+from mml.layers.dropout import Dropout
 from mml.layers.glu_mml import GLUMML
 from mml.layers.glu_variants import BilinearMML, GeGLUMML, ReGLUMML, SeGLUMML, SwiGLUMML
 from mml.layers.gru_mml import GRUMML
 from mml.layers.patch_embedding import PatchEmbedding
 from mml.layers.patches import Patches
-from mml.layers.random_layers import Dropout, RandomFlip, RandomRotation, RandomZoom
+from mml.layers.random_flip import RandomFlip
+from mml.layers.random_rotation import RandomRotation
+from mml.layers.random_zoom import RandomZoom
 from mml.layers.rms_norm import RMSNorm
 from mml.layers.transformer_block_mml import TransformerBlockMML
 

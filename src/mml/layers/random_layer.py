@@ -1,0 +1,140 @@
+"""What the random layers share: a random state that is saved, and pixels that are read elsewhere in the image."""
+
+import numbers
+
+import keras
+from keras import ops
+
+
+class _RandomLayer(keras.layers.Layer):
+    """Base class of the layers that save their random state with the weights.
+
+    A run that is resumed then draws the numbers that it would have drawn without the interruption. Keras does not
+    save this state.
+    """
+
+    def save_own_variables(self, store):
+        for index, state in enumerate(self.variables):
+            store[f"random_state_{index}"] = state
+
+    def load_own_variables(self, store):
+        # Weights saved from a layer of Keras hold no state. Then the generator stays where it is.
+        for index, state in enumerate(self.variables):
+            if f"random_state_{index}" in store:
+                state.assign(store[f"random_state_{index}"])
+
+
+class _RandomWarp(_RandomLayer):
+    """Base class of the layers that read each pixel at a random place, between the pixels that are there.
+
+    A subclass implements `_warp(images)`, which takes and returns a float32 tensor
+    `[batch, height, width, channels]`. It is called in training only.
+    """
+
+    def __init__(self, fill_mode, interpolation, seed, fill_value, data_format, **kwargs):
+        super().__init__(**kwargs)
+        # === Config ===
+        self.fill_mode = fill_mode
+        self.interpolation = interpolation
+        self.seed = seed
+        self.fill_value = fill_value
+        self.data_format = keras.config.image_data_format() if data_format is None else data_format
+        if (fill_mode, interpolation, self.data_format) != ("reflect", "bilinear", "channels_last"):
+            raise ValueError(
+                f"{type(self).__name__} supports only fill_mode='reflect', interpolation='bilinear' and "
+                f"data_format='channels_last'. Received: fill_mode={fill_mode!r}, interpolation={interpolation!r}, "
+                f"data_format={self.data_format!r}"
+            )
+        # === State ===
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.input_spec = keras.InputSpec(min_ndim=3, max_ndim=4)
+
+    def call(self, inputs, training=False):
+        images = ops.cast(inputs, self.compute_dtype)
+        if not training:
+            return images
+        batch = images if len(images.shape) == 4 else images[None]
+        # Neither coordinates nor interpolation weights fit into 16 bits.
+        warped = ops.cast(self._warp(ops.cast(batch, "float32")), self.compute_dtype)
+        return warped if len(images.shape) == 4 else warped[0]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "fill_mode": self.fill_mode,
+            "interpolation": self.interpolation,
+            "seed": self.seed,
+            "fill_value": self.fill_value,
+            "data_format": self.data_format,
+        }
+
+
+def factor_range(name, factor, lowest_allowed=True):
+    """Return the range that a random factor is drawn from, as Keras reads such an argument.
+
+    Args:
+        name: Name of the argument.
+        factor: A number for the range `[-|factor|, |factor|]`, or the two ends of the range.
+        lowest_allowed: Whether -1 is a value that can be drawn.
+
+    Returns:
+        Tuple `(lower, upper)` of two `float`.
+
+    Raises:
+        ValueError: If `factor` is neither a number nor two numbers, or if one of them is not in the range
+            `[-1, 1]`, or `(-1, 1]` without the lowest.
+
+    Example:
+
+    >>> from mml.layers.random_layer import factor_range
+    >>> factor_range("factor", 0.2)
+    (-0.2, 0.2)
+    >>> factor_range("factor", (0.1, -0.3))
+    (-0.3, 0.1)
+    """
+    pair = factor if isinstance(factor, (tuple, list)) else (factor, factor)
+    if len(pair) != 2 or not all(
+        not isinstance(end, bool)
+        and isinstance(end, numbers.Real)
+        and -1 <= float(end) <= 1
+        and (lowest_allowed or end != -1)
+        for end in pair
+    ):
+        raise ValueError(
+            f"`{name}` must be a number, or two numbers, in the range {'[' if lowest_allowed else '('}-1, 1]. "
+            f"Received: {name}={factor!r}"
+        )
+    lower, upper = sorted(map(float, pair))
+    return (lower, upper) if pair is factor else (-abs(upper), abs(upper))
+
+
+def neighbours(coordinates, size):
+    """Return the two pixels on either side of each coordinate of a mirrored line, and their bilinear weights.
+
+    Args:
+        coordinates: Float tensor of any shape. The first pixel of the line is at 0, the last at `size - 1`.
+        size: Number of pixels of the line.
+
+    Returns:
+        List of two pairs: an int32 tensor of indices from 0 to `size - 1`, and a tensor of weights. The two
+        weights add up to 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.layers.random_layer import neighbours
+    >>> for index, weight in neighbours(np.array([0.25, -0.25, 3.5], "float32"), 4):
+    ...     print(np.asarray(index), np.asarray(weight))
+    [0 0 3] [0.75 0.25 0.5 ]
+    [1 0 3] [0.25 0.75 0.5 ]
+    """
+    below = ops.floor(coordinates)
+    weight = coordinates - below
+    pixels = ops.cast(below, "int32") % (2 * size), (ops.cast(below, "int32") + 1) % (2 * size)
+    return [
+        (ops.minimum(pixel, 2 * size - 1 - pixel), share)
+        for pixel, share in zip(pixels, (1 - weight, weight), strict=True)
+    ]
