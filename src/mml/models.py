@@ -4,7 +4,6 @@ import dataclasses
 
 import keras
 import numpy as np
-from keras import ops
 
 from mml.layers import (
     DenseMML,
@@ -35,8 +34,8 @@ class VisionTransformerConfig:
         dropout: Dropout rate in the blocks.
         head_units: Sizes of the ternary layers between the last block and the output.
         head_dropout: Dropout rate before them.
-        per_feature_gain: Whether norms have one gain a feature, as in the paper, instead of one for each
-            position and feature.
+        per_feature_gain: Whether norms have one gain per feature, as in the paper, instead of one for each position
+            and feature.
 
     Raises:
         ValueError: If a size is not a positive integer, or if two do not fit.
@@ -86,13 +85,12 @@ class VisionTransformerConfig:
 def data_augmentation(
     config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
 ) -> keras.Sequential:
-    """Build the first part of the model: normalise, enlarge and, in training, vary the images.
+    """Build the first part of the model: normalize and enlarge the images and, in training, vary them.
 
     Args:
         config: A `VisionTransformerConfig`.
-        images: Training images `[batch, height, width, channels]`, 0 to 255; their mean and variance for each
-            channel become those of the normalisation. Without them these come with the weights, when those
-            are loaded.
+        images: Training images `[batch, height, width, channels]`, 0 to 255. The normalization takes the mean and the
+            variance of each channel from them. Without them, both come with the weights when those are loaded.
 
     Returns:
         A `keras.Sequential` named `data_augmentation`, from `[batch, *input_shape]` to
@@ -122,13 +120,16 @@ def data_augmentation(
 
 
 def vision_transformer(
-    config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
+    config: VisionTransformerConfig = VisionTransformerConfig(),
+    images: np.ndarray | None = None,
+    quantization: str = "ternary",
 ) -> keras.Sequential:
     """Build a vision transformer from ternary layers.
 
     Args:
         config: A `VisionTransformerConfig`.
-        images: Training images for the normalisation, see `data_augmentation`.
+        images: Training images for the normalization, see `data_augmentation`.
+        quantization: `"ternary"`, or another state of the ternary layers, see `mml.layers.DenseMML`.
 
     Returns:
         A `keras.Sequential` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.
@@ -154,6 +155,7 @@ def vision_transformer(
                 config.projection_dim,
                 with_positions=True,
                 per_feature_gain=config.per_feature_gain,
+                quantization=quantization,
             ),  # [B, N, D]
             *(
                 TransformerBlockMML(
@@ -162,44 +164,34 @@ def vision_transformer(
                     config.num_heads,
                     rate=config.dropout,
                     per_feature_gain=config.per_feature_gain,
+                    quantization=quantization,
                 )  # [B, N, D]
                 for _ in range(config.transformer_layers)
             ),
             keras.layers.LayerNormalization(epsilon=1e-6),
             keras.layers.Flatten(),  # [B, N*D]
             Dropout(config.head_dropout),
-            *(DenseMML(units, per_feature_gain=config.per_feature_gain) for units in config.head_units),
+            *(
+                DenseMML(units, per_feature_gain=config.per_feature_gain, quantization=quantization)
+                for units in config.head_units
+            ),
             keras.layers.Dense(config.num_classes),  # [B, classes]
         ],
         name="vision_transformer",
     )
 
 
-class _FloatDense(DenseMML):
-    """`DenseMML` with nothing rounded."""
-
-    def call(self, inputs):
-        y = ops.matmul(self.norm(inputs), self.kernel)  # [..., units]
-        if self.bias is not None:
-            y = y + self.bias
-        return self.activation(y)
-
-    def get_config(self):
-        # Keras would rebuild the layers within a layer as ternary ones.
-        raise NotImplementedError("A model of `float_vision_transformer` cannot be serialised; save its weights.")
-
-
 def float_vision_transformer(
     config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
 ) -> keras.Sequential:
-    """Build the model of `vision_transformer` with float weights, to compare with: nothing in it is rounded.
+    """Build the float twin of `vision_transformer`, to compare with: the same model in which nothing is rounded.
 
-    Norms, gates, recurrence, initial weights and the order of the weights are the same. Only its weights can be
-    saved, not its architecture.
+    Norms, gates, recurrence, initial weights and the order of the weights are the same. As a function of its own it
+    can be the `build` of `mml.training.train`.
 
     Args:
         config: A `VisionTransformerConfig`.
-        images: Training images for the normalisation, see `data_augmentation`.
+        images: Training images for the normalization, see `data_augmentation`.
 
     Returns:
         A `keras.Sequential` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.
@@ -210,11 +202,7 @@ def float_vision_transformer(
     >>> float_vision_transformer().count_params()
     10300817
     """
-    model = vision_transformer(config, images)
-    for layer in model._flatten_layers():
-        if isinstance(layer, DenseMML):
-            layer.__class__ = _FloatDense
-    return model
+    return vision_transformer(config, images, quantization="float")
 
 
 def attention_vision_transformer(
@@ -222,12 +210,12 @@ def attention_vision_transformer(
 ) -> keras.Model:
     """Build a vision transformer with self-attention and float weights, to compare with.
 
-    It has the tokens, blocks, heads and widths of `vision_transformer`, each block normalised before its two
-    parts, and layers of Keras throughout.
+    It has the tokens, blocks, heads and widths of `vision_transformer`, and its layers are Keras's. Each block
+    normalizes before its two parts (pre-norm).
 
     Args:
         config: A `VisionTransformerConfig`. `per_feature_gain` has no meaning here.
-        images: Training images for the normalisation, see `data_augmentation`.
+        images: Training images for the normalization, see `data_augmentation`.
 
     Returns:
         A functional `keras.Model` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.

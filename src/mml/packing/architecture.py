@@ -1,0 +1,151 @@
+"""A model's architecture as data: what inference needs of it, and what a file may hold."""
+
+from typing import Any
+
+import keras
+
+# Layers that run code, or read files that their configuration names.
+_REFUSED = {
+    *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"),
+    *("StringLookup", "IntegerLookup", "TextVectorization"),
+}
+_PLAIN = {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__slice__", "__ellipsis__"}
+_TRAINING = ("initializer", "regularizer", "constraint")  # arguments that only training needs
+
+
+def named_layers(layer, prefix=""):
+    """Yield each layer that may own weights, with a name that is the same in a model built again.
+
+    Args:
+        layer: A Keras model or layer.
+        prefix: What the names start with.
+
+    Returns:
+        An iterator of pairs `(name, layer)`.
+
+    Example:
+
+    >>> import keras
+    >>> from mml.layers import DenseMML
+    >>> from mml.packing.architecture import named_layers
+    >>> model = keras.Sequential([keras.Input((4,)), DenseMML(8, name="dense")])
+    >>> [name for name, _ in named_layers(model)]
+    ['dense.0', 'dense.1']
+    """
+    if isinstance(layer, keras.Model):
+        for child in layer.layers:
+            yield from named_layers(child, f"{prefix}{child.name}.")
+    else:
+        for index, part in enumerate(layer._flatten_layers()):
+            yield f"{prefix}{index}", part
+
+
+def for_inference(config, dropped=()):
+    """Leave out of a configuration what only training needs, and pack the ternary layers in it.
+
+    Args:
+        config: A configuration as `keras.saving.serialize_keras_object` returns it.
+        dropped: Further keys to leave out.
+
+    Returns:
+        A configuration of the same form. All initial values are `"zeros"`.
+
+    Example:
+
+    >>> from mml.packing.architecture import for_inference
+    >>> for_inference({"quantization": "ternary", "kernel_initializer": "glorot_uniform"})
+    {'quantization': 'packed', 'kernel_initializer': 'zeros'}
+    """
+    if isinstance(config, (list, tuple)):
+        return [for_inference(item, dropped) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy":
+        return config["config"]["name"]  # has the same meaning
+    kept: dict[str, Any] = {}
+    for key, value in config.items():
+        if key.endswith("initializer") and value is not None:
+            kept[key] = "zeros"
+        elif key.endswith(_TRAINING):
+            kept[key] = None
+        elif key == "quantization" and value == "ternary":
+            kept[key] = "packed"
+        elif key not in ("compile_config", "trainable", *dropped):
+            kept[key] = for_inference(value, dropped)
+    return kept
+
+
+def check_layers(model):
+    """Check that all layers of a model, and the functions in them, are Keras's or this package's.
+
+    Args:
+        model: A Keras model.
+
+    Raises:
+        ValueError: If one is not. The message names it.
+
+    Example:
+
+    >>> import keras
+    >>> from mml.packing.architecture import check_layers
+    >>> check_layers(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
+    """
+    for layer in model._flatten_layers():
+        parts = [part for name, part in vars(layer).items() if callable(part) and not name.endswith(_TRAINING)]
+        for part in (layer, *(part for part in parts if not isinstance(part, keras.layers.Layer))):
+            module = getattr(part, "__module__", None) or type(part).__module__
+            if module.split(".")[0] not in ("keras", "mml"):
+                raise ValueError(
+                    "`model` must hold layers and functions of Keras and mml only. "
+                    f"Received: in the layer {layer.name!r}, {module}.{getattr(part, '__name__', part)}"
+                )
+
+
+def check_config(config, layer):
+    """Check that a configuration holds only what is Keras's or this package's and runs no code of its own.
+
+    Args:
+        config: A configuration as `keras.saving.serialize_keras_object` returns it, or a part of one.
+        layer: Name of the layer that it belongs to, for the message.
+
+    Raises:
+        ValueError: If it holds something else. The message names it.
+
+    Example:
+
+    >>> from mml.packing.architecture import check_config
+    >>> check_config({"class_name": "system", "module": "os", "config": {}}, "the model")
+    Traceback (most recent call last):
+    ValueError: Only layers and functions of Keras and mml that run no code of their own can be packed. Received: ...
+    """
+    if isinstance(config, (list, tuple)):
+        for item in config:
+            check_config(item, layer)
+    if not isinstance(config, dict):
+        return
+    if "class_name" in config:
+        inner = config.get("config")
+        if isinstance(inner, dict) and isinstance(inner.get("name"), str):
+            layer = inner["name"]
+        if not _known(config["class_name"], config.get("module"), config.get("registered_name"), inner):
+            what = inner if config["class_name"] == "function" else config["class_name"]
+            raise ValueError(
+                "Only layers and functions of Keras and mml that run no code of their own can be packed. "
+                f"Received: in the layer {layer!r}, {config.get('module')}.{what}"
+            )
+    for value in config.values():
+        check_config(value, layer)
+
+
+def _known(class_name, module, registered_name, inner):
+    if class_name in _PLAIN:
+        return True
+    if not isinstance(class_name, str) or not isinstance(module, str) or class_name in _REFUSED:
+        return False
+    if module.split(".")[0] == "mml":
+        return registered_name == f"mml>{class_name}"
+    if registered_name not in (None, class_name, inner):  # it would name another object than the module does
+        return False
+    if class_name == "function":
+        return module.split(".")[0] == "keras" or (module == "builtins" and hasattr(keras.activations, str(inner)))
+    return module.split(".")[0] == "keras"

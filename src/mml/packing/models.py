@@ -1,0 +1,202 @@
+"""Models packed for inference, in memory and in files."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+import safetensors.numpy
+from keras import ops
+
+from mml.files import replacing
+from mml.layers import DenseMML
+from mml.packing.architecture import check_config, check_layers, for_inference, named_layers
+from mml.packing.packed_file import FORMAT, VERSION, digest_field, read_packed
+from mml.packing.trits import pack_ternary
+
+
+def pack(model: keras.Model) -> keras.Model:
+    """Turn a model into its packed form, for inference: 8-bit ternary kernels instead of latent float ones.
+
+    The ternary layers of this package are packed wherever they are in the model, also within other layers. Layers in
+    the float state and layers of Keras stay as they are. The model itself does not change.
+
+    With a version of Keras that knows the mode, `model.quantize("ternary")` does the same to these layers in place.
+    It also rounds Keras's own `Dense` layers, which `pack` does not.
+
+    Args:
+        model: A built Keras model whose layers Keras can serialize.
+
+    Returns:
+        A new Keras model with the same names, which cannot be trained. If the policy is float32, its `predict` gives
+        the same bits as that of `model`, on JAX on a CPU.
+
+    Raises:
+        ValueError: If `model` is not a Keras model, or is not built.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from mml.layers import DenseMML
+    >>> from mml.packing import pack
+    >>> model = keras.Sequential([keras.Input((4,)), DenseMML(8), keras.layers.Dense(2)])
+    >>> packed = pack(model)
+    >>> [weight.dtype for weight in packed.layers[0].weights]
+    ['float32', 'int8', 'float32', 'float32']
+    >>> x = np.ones((1, 4), "float32")
+    >>> np.array_equal(packed.predict(x, verbose=0), model.predict(x, verbose=0))
+    True
+
+    Reference:
+        Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2.
+    """
+    _check_model(model)
+    config = for_inference(keras.saving.serialize_keras_object(model))
+    packed = keras.saving.deserialize_keras_object(config, safe_mode=False)
+    for (_, source), (_, target) in zip(named_layers(model), named_layers(packed), strict=True):
+        if isinstance(source, DenseMML) and source.quantization != "float":
+            target.set_ternary_kernel(*source.ternary_kernel())
+            if source.bias is not None:
+                target.bias.assign(_copy(source.bias))
+        else:
+            store: dict = {}
+            source.save_own_variables(store)
+            target.load_own_variables({key: _copy(value) for key, value in store.items()})
+    packed.trainable = False
+    return packed
+
+
+def save_packed(
+    model: keras.Model,
+    path: str | os.PathLike,
+    class_names: Iterable[str] | None = None,
+    rest: str = "float32",
+) -> None:
+    """Write a model for inference, with ternary kernels of 1.6 bits per weight.
+
+    Args:
+        model: A built `keras.Sequential` or functional `keras.Model` of layers of Keras and of this package.
+        path: The file. It is written to a temporary name and moved into place when it is complete.
+        class_names: Names of the model's outputs in order, or None.
+        rest: What the other weights are stored as. With `"float32"` predictions stay the same to the bit; with
+            `"float16"` the file is smaller.
+
+    Raises:
+        ValueError: If the model is not built, if it holds a layer or function that is neither Keras's nor this
+            package's or that runs code of its own, if `class_names` does not fit it, if `rest` is another type,
+            or if a weight is not finite or too large for it.
+
+    Example:
+
+    >>> import tempfile
+    >>> import keras, numpy as np
+    >>> from pathlib import Path
+    >>> from mml.layers import DenseMML
+    >>> from mml.packing import load_packed, save_packed
+    >>> model = keras.Sequential([keras.Input((4,)), DenseMML(8), keras.layers.Dense(2)])
+    >>> x = np.ones((1, 4), "float32")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_packed(model, Path(folder) / "model.safetensors")
+    ...     loaded = load_packed(Path(folder) / "model.safetensors")
+    >>> np.array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    True
+
+    Reference:
+        Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2.
+    """
+    if rest not in ("float16", "float32"):
+        raise ValueError(f"`rest` must be 'float16' or 'float32'. Received: rest={rest!r}")
+    _check_model(model)
+    check_layers(model)
+    config = for_inference(keras.saving.serialize_keras_object(model), ("build_config",))
+    check_config(config, model.name)
+    if class_names is not None:
+        class_names = list(class_names)
+        if not all(isinstance(name, str) for name in class_names) or len(class_names) != model.output_shape[-1]:
+            raise ValueError(
+                f"`class_names` must be {model.output_shape[-1]} strings, one per output. Received: {class_names}"
+            )
+
+    arrays, ternary = {}, {}
+    for name, layer in named_layers(model):
+        store = {}
+        if isinstance(layer, DenseMML) and layer.quantization != "float":
+            w_ternary, w_scale = layer.ternary_kernel()
+            arrays[f"{name}/kernel"] = pack_ternary(w_ternary)
+            ternary[f"{name}/kernel"] = *w_ternary.shape, float(w_scale)
+            if layer.bias is not None:
+                store["bias"] = layer.bias
+        else:
+            layer.save_own_variables(store)
+        for key, value in store.items():
+            arrays[f"{name}/{key}"] = _stored(f"{name}/{key}", ops.convert_to_numpy(value), rest)
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": _json(config),
+        "class_names": _json(class_names),
+        "rest": rest,
+        "ternary": _json(ternary),
+        "sha256": "0" * 64,
+    }
+    raw = safetensors.numpy.save(arrays, metadata)
+    raw = raw.replace(digest_field("0" * 64), digest_field(hashlib.sha256(raw).hexdigest()), 1)
+    with replacing(path) as partial:
+        partial.write_bytes(raw)
+
+
+def load_packed(path: str | os.PathLike) -> keras.Model:
+    """Build the model that `save_packed` wrote, for inference.
+
+    Its ternary products are sums of 8-bit integers, and its kernels take one byte per weight in memory. Loading runs
+    no code from the file: it holds arrays, and names of layers of Keras and of this package.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A Keras model that cannot be trained. If the rest is float32, `predict` gives the same bits as `predict` of
+        the saved model, on JAX on a CPU. Called directly, `model(x)` runs operation by operation and rounds slightly
+        differently, for either model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no packed model, of another version, damaged, or holds what `save_packed` refuses.
+
+    Example:
+
+    >>> from mml.packing import load_packed
+    >>> load_packed("nowhere.safetensors")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.safetensors'
+    """
+    return read_packed(path).build()
+
+
+def _copy(value):
+    # Two variables must not share an array: on JAX, `predict` of one model would delete the other's.
+    return np.array(ops.convert_to_numpy(value))
+
+
+def _check_model(model):
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a Keras model. Received: {type(model)}")
+    if not model.built:
+        raise ValueError("`model` must be built: call it once, or give it an input shape.")
+
+
+def _stored(name, array, rest):
+    if not keras.backend.is_float_dtype(str(array.dtype)):
+        return array
+    with np.errstate(over="ignore"):
+        stored = array.astype(rest)
+    if not np.isfinite(stored).all():
+        raise ValueError(f"`model` must have weights that are finite in {rest}. Received: {name}, which has others")
+    return stored
+
+
+def _json(value):
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,129 @@
+"""Ternary weights as bytes, and a product with them that uses only additions."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_TRITS_PER_BYTE = 5  # 3**5 = 243 of 256 values
+_POWERS = 3 ** np.arange(_TRITS_PER_BYTE, dtype="uint8")
+_TRITS = (np.arange(243, dtype="uint8")[:, None] // _POWERS % 3).astype("int8") - 1  # [243, 5]
+
+
+def pack_ternary(w_ternary: ArrayLike) -> np.ndarray:
+    """Write ternary weights as bytes, five to a byte.
+
+    A byte is `sum((w[i] + 1) * 3**i)` over five weights that follow each other in memory, as in
+    `keras.quantizers.pack_ternary` (Keras 3.16). Keras packs along one axis and fills up each line with zeros to a
+    multiple of five; this function packs the flattened array and fills up its end only. So the bytes agree where the
+    last axis is the packed one and its length is a multiple of five.
+
+    Args:
+        w_ternary: Array of any shape and number type that holds -1, 0 and 1 only.
+
+    Returns:
+        `numpy.uint8` array `[ceil(size / 5)]`.
+
+    Raises:
+        ValueError: If there are other values.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.packing import pack_ternary
+    >>> pack_ternary(np.array([[1, 0, -1], [0, 0, 1]])).tolist()
+    [113, 122]
+
+    Reference:
+        3**5 = 243 values fit into a byte. This is 1.6 bits per weight, close to the minimum of log2(3) = 1.585.
+    """
+    w_ternary = np.asarray(w_ternary)
+    if not _is_ternary(w_ternary):
+        raise ValueError("`w_ternary` must hold -1, 0 and 1 only.")
+    trits = w_ternary.astype("int8").reshape(-1)
+    filled = np.ones(-(-trits.size // _TRITS_PER_BYTE) * _TRITS_PER_BYTE, "uint8")
+    filled[: trits.size] += trits.view("uint8")  # -1 is 255, which wraps round to 0
+    return (filled.reshape(-1, _TRITS_PER_BYTE) * _POWERS).sum(axis=1, dtype="uint8")
+
+
+def unpack_ternary(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Decode the bytes that `pack_ternary` returned.
+
+    Args:
+        packed: `numpy.uint8` array `[ceil(size / 5)]`.
+        shape: Shape of the weights.
+
+    Returns:
+        `numpy.int8` array of that shape that holds -1, 0 and 1 only.
+
+    Raises:
+        ValueError: If the number of bytes does not fit the shape, or if a byte encodes no five weights.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.packing import unpack_ternary
+    >>> unpack_ternary(np.array([113, 122], "uint8"), (2, 3)).tolist()
+    [[1, 0, -1], [0, 0, 1]]
+    """
+    size = int(np.prod(shape, dtype="int64"))
+    if packed.shape != (-(-size // _TRITS_PER_BYTE),):
+        raise ValueError(
+            f"`packed` must have {-(-size // _TRITS_PER_BYTE)} bytes for {size} weights. "
+            f"Received: packed.shape={packed.shape}"
+        )
+    if packed.size and packed.max() >= len(_TRITS):
+        raise ValueError(f"`packed` must hold bytes below {len(_TRITS)}. Received: {packed.max()}")
+    trits = np.take(_TRITS, packed, axis=0).reshape(-1)
+    if trits[size:].any():
+        raise ValueError("`packed` must be filled up with zeros.")
+    return trits[:size].reshape(shape)
+
+
+def additions_only_product(x_quantized: ArrayLike, w_ternary: ArrayLike) -> np.ndarray:
+    """Multiply 8-bit vectors by a ternary matrix without a multiplication: a slow reference implementation.
+
+    An output is the sum of the inputs whose weight is 1, minus the sum of those whose weight is -1.
+
+    Args:
+        x_quantized: int8 array `[rows, features]`.
+        w_ternary: Integer array `[units, features]` that holds -1, 0 and 1.
+
+    Returns:
+        int32 array `[rows, units]`, equal to `x_quantized @ w_ternary.T`.
+
+    Raises:
+        ValueError: If an array has another dtype, shape or value, or if there are so many features that a sum might
+            overflow 32 bits: 2**24 or more.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.packing import additions_only_product
+    >>> x_quantized = np.array([[100, 20, 3]], "int8")
+    >>> additions_only_product(x_quantized, np.array([[1, 0, -1], [-1, -1, -1]])).tolist()
+    [[97, -123]]
+
+    Reference:
+        Zhu et al., "Scalable MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.1.
+    """
+    x_quantized, w_ternary = np.asarray(x_quantized), np.asarray(w_ternary)
+    if x_quantized.dtype != np.int8 or x_quantized.ndim != 2 or x_quantized.shape[1] >= 2**24:
+        raise ValueError(
+            "`x_quantized` must be int8 [rows, features], with fewer than 2**24 features. "
+            f"Received: {x_quantized.dtype} {list(x_quantized.shape)}"
+        )
+    if w_ternary.ndim != 2 or w_ternary.shape[1] != x_quantized.shape[1] or not _is_ternary(w_ternary):
+        raise ValueError(
+            f"`w_ternary` must hold -1, 0 and 1 only, [units, {x_quantized.shape[1]}]. "
+            f"Received: {w_ternary.dtype} {list(w_ternary.shape)}"
+        )
+    product = np.zeros((len(x_quantized), len(w_ternary)), "int32")
+    for unit, weights in enumerate(w_ternary):
+        for feature in np.flatnonzero(weights == 1):
+            product[:, unit] += x_quantized[:, feature]
+        for feature in np.flatnonzero(weights == -1):
+            product[:, unit] -= x_quantized[:, feature]
+    return product
+
+
+def _is_ternary(array):
+    return bool(np.all((array == 0) | (array == 1) | (array == -1)))
