@@ -14,7 +14,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 COLAB_PYTHON ?= $(firstword $(shell for python in python3.13 ~/.pyenv/versions/3.13*/bin/python3.13; do \
 	$$python -c 'import sys; print(sys.executable)' 2>/dev/null; done) $(PYTHON))
 
-.PHONY: book test lint colab backends oldest newest bench links sphinx dist clean python parameters
+.PHONY: book test lint colab backends core oldest newest bench links sphinx dist clean python parameters
 
 book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
@@ -42,6 +42,16 @@ oldest newest: .venv/ready
 backends: .venv-torch/ready .venv-tensorflow/ready
 	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest -n 2 $(EVERY_BACKEND)
 	KERAS_BACKEND=tensorflow .venv-tensorflow/bin/python -m pytest -n 2 $(EVERY_BACKEND)
+
+# Uses the library with nothing but its core and one backend: no package of the extra `book`.
+core: .venv/ready
+	for backend in jax torch; do \
+		.venv/bin/uv venv --quiet --clear --python .venv/bin/python _build/core-$$backend && \
+		.venv/bin/python -m pip --python _build/core-$$backend install --quiet --editable . $$backend \
+			--constraint requirements.txt --constraint tests/requirements-torch.txt && \
+		.venv/bin/uv pip list --python _build/core-$$backend && \
+		_build/core-$$backend/bin/python tests/core_only.py $$backend || exit 1; \
+	done
 
 # Runs each chapter as Colab would, two at a time, and tells how many seconds each took.
 colab: .venv/ready .venv-colab/ready
