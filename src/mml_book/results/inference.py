@@ -63,7 +63,8 @@ def images(batch):
 def resident_megabytes():
     """How much memory this process holds, on Linux."""
     status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024 / 1e6
+    (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
+    return int(kilobytes) * 1024 / 1e6
 
 
 def memory(name, batch, folder):
@@ -81,7 +82,7 @@ def main(path):
     with tempfile.TemporaryDirectory() as folder:
         for name, build in BUILD.items():
             build().save_weights(file_of(name, folder))
-        save_packed(vision_transformer(), file_of("packed", folder))
+        save_packed(BUILD["ternary"](), file_of("packed", folder))
         models = {name: load(name, folder) for name in MODELS}
         environment = {
             **os.environ,
@@ -91,7 +92,7 @@ def main(path):
         rows = []
         for batch in BATCHES:
             x = images(batch)
-            milliseconds = {name: [] for name in MODELS}
+            milliseconds: dict[str, list[float]] = {name: [] for name in MODELS}
             for round_number in range(-2, ROUNDS):  # the first ones compile
                 for name, model in models.items():
                     start = time.perf_counter()
