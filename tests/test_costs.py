@@ -1,4 +1,5 @@
 import itertools
+import sys
 
 import keras
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from mml import costs
-from mml.costs import count_bytes, count_operations, energy
+from mml.costs import count_bytes, count_operations, counting, energy
 from mml.layers import DenseMML
 from mml.models import (
     VisionTransformerConfig,
@@ -61,7 +62,7 @@ def ternary_layers(model):
 
 @pytest.fixture
 def only_products_multiply(monkeypatch):
-    monkeypatch.setattr(costs, "_ELEMENTWISE", dict.fromkeys(costs._ELEMENTWISE, "function"))
+    monkeypatch.setattr(counting, "_ELEMENTWISE", dict.fromkeys(counting._ELEMENTWISE, "function"))
 
 
 # === Single layers ===
@@ -151,12 +152,30 @@ def test_recurrence_multiplies_twice_for_each_value(monkeypatch):
     assert found == {("addition", "float32"): 2 * 20, ("multiplication", "float32"): 2 * 20}
 
 
-def test_of_two_branches_the_dearest_is_counted():
+def test_of_two_branches_the_dearer_is_counted():
     def branch(x):
         return ops.cond(ops.any(x > 0), lambda: x * x * x, lambda: -x)
 
     found = counts(sequential((4,), Compute(branch)))
     assert found["multiplication", "float32"] == 8
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_bytes_do_not_make_a_branch_dearer(swapped):
+    def additions(x):
+        return x + x + x + x  # 12 operations, no product
+
+    def product(x):
+        # 8 operations. With the bytes that enter and leave the product, the number would be larger.
+        return ops.broadcast_to(ops.matmul(x, ops.ones((4, 1))), ops.shape(x))
+
+    def branch(x):
+        return ops.cond(ops.any(x > 0), *[lambda f=f: f(x) for f in (additions, product)[:: -1 if swapped else 1]])
+
+    model = sequential((4,), Compute(branch))
+    assert counts(model)["addition", "float32"] == 12
+    assert ("multiplication", "float32") not in counts(model)
+    assert count_bytes(model).empty
 
 
 def test_powers_are_multiplications_and_roots_functions():
@@ -341,7 +360,21 @@ def test_type_without_a_figure_is_named():
         energy(operations, pd.DataFrame(columns=["data", "dtype", "bytes"]))
 
 
-def test_other_backends_are_turned_down(monkeypatch):
+def test_other_backends_are_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(RuntimeError, match="must be 'jax'. Received: 'torch'"):
         count_operations(sequential((4,), layers.Dense(3)))
+
+
+@pytest.mark.parametrize("package", ["jax", "pandas"])
+def test_a_package_that_is_missing_is_named_before_anything_is_counted(monkeypatch, package):
+    model = sequential((4,), layers.Dense(3))
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(counting, "_cost_of_batch", lambda *args: pytest.fail("counted"))
+    message = f"`mml.costs` needs {package}. Install it with: pip install 'mml-vision\\[book\\]'"
+    for function in (count_operations, count_bytes):
+        with pytest.raises(ImportError, match=message):
+            function(model)
+    if package == "pandas":
+        with pytest.raises(ImportError, match=message):
+            energy(pd.DataFrame(), pd.DataFrame())

@@ -1,47 +1,22 @@
-"""What one image costs: operations, bytes and an estimate of the energy, counted from the model itself.
+"""Operations and bytes of one image, counted from the model itself.
 
-A model's program is a list of JAX's primitive operations, each with the shapes of its operands (a jaxpr). To count
-is to walk along that list, so nothing about a model is written down here.
+JAX traces a model into a list of primitive operations, each with the shapes of its operands (a jaxpr). The functions
+here walk along that list. So they know nothing about particular models or layers.
 """
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
+from typing import TYPE_CHECKING
 
-import jax
 import keras
 import numpy as np
-import pandas as pd
 
-from mml.packing import pack_ternary
+from mml.optional import require
 
-# Horowitz, 2014, figure 1.1.9: picojoules in a 45 nm process at 0.9 V.
-HOROWITZ_PJ = {
-    "int8 addition": 0.03,
-    "int32 addition": 0.1,
-    "int8 multiplication": 0.2,
-    "int32 multiplication": 3.1,
-    "float16 addition": 0.4,
-    "float32 addition": 0.9,
-    "float16 multiplication": 1.1,
-    "float32 multiplication": 3.7,
-    "8 bytes from a cache of 8 KB": 10,
-    "8 bytes from a cache of 32 KB": 20,
-    "8 bytes from a cache of 1 MB": 100,
-    "8 bytes from DRAM": 1300,  # up to 2600
-}
+if TYPE_CHECKING:
+    import pandas
 
-_STAND_INS = {
-    "function": "multiplication",
-    "comparison": "addition",
-    "bool": "int8",
-    "uint8": "int8",
-    "int16": "int32",
-    "uint16": "int32",
-    "uint32": "int32",
-    "bfloat16": "float16",
-}
-
-# The names are those of JAX's primitives. One operation for each entry of the result:
+# The names are those of JAX's primitives. These cost one operation for each entry of the result:
 _ELEMENTWISE = {
     name: operation
     for operation, names in {
@@ -54,7 +29,7 @@ _ELEMENTWISE = {
     }.items()
     for name in names.split()
 }
-# n - 1 for n entries that become one:
+# These cost n - 1 operations where n entries become one:
 _REDUCTIONS = {
     name: operation
     for operation, names in {
@@ -64,46 +39,51 @@ _REDUCTIONS = {
     }.items()
     for name in names.split()
 }
-# None:
+# These cost nothing:
 _MOVEMENT = (
     "reshape transpose broadcast_in_dim squeeze rev slice dynamic_slice dynamic_update_slice split concatenate pad "
     "gather scatter iota copy stop_gradient bitcast_convert_type device_put optimization_barrier"
 ).split()
-# What is in the program inside:
+# These cost what the program inside costs:
 _CALLS = "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call".split()
 
 
-def count_operations(model: keras.Model) -> pd.DataFrame:
+def count_operations(model: keras.Model) -> "pandas.DataFrame":
     """Count the arithmetic of a model in inference, for one image.
 
-    - `addition`: additions, subtractions, and n - 1 for a sum of n numbers.
+    - `addition`: additions and subtractions. A sum of n numbers takes n - 1 of them.
     - `multiplication`: multiplications.
-    - `function`: all other arithmetic: division, roots, `exp`, `tanh` and so on, one for each value.
-    - `comparison`: what needs no more than an addition does: comparison, choice, minimum and maximum, rounding,
+    - `function`: all other arithmetic, such as division, roots, `exp` and `tanh`. Each value counts as one.
+    - `comparison`: what costs no more than an addition, that is comparison, choice, minimum and maximum, rounding,
       sign, absolute value, logic, and conversion to another number type.
 
-    A product `[M, K] @ [K, N]` is M*K*N multiplications, in the wider type of its operands, and as many additions,
-    in the type of its result: each sum starts from zero. So is a convolution, with the zeros that it is padded or
-    dilated by. Only a product with an integer weight that holds -1, 0 and 1 has no multiplications: it takes one
-    addition (or subtraction) for each row and each weight that is not zero.
+    A product `[M, K] @ [K, N]` takes M*K*N multiplications, in the wider type of its operands. It takes as many
+    additions, in the type of its result, because each sum starts from zero. A convolution counts in the same way,
+    including the zeros that it is padded or dilated with.
 
-    `mml.packing.load_packed` gives such weights to the layers of this package. Before that they hold float
-    kernels, rounded anew in each call and multiplied as floats, and are counted so.
+    A product with an integer weight that holds only -1, 0 and 1 takes no multiplications. It takes one addition (or
+    subtraction) for each row and each weight that is not zero.
 
-    Moving data costs no operation. All else that the program asks for is counted, also what a compiler might spare.
-    It is the program for the device at hand: `mml.ops.linear_recurrence` takes more operations off a CPU. The types
-    of `function` and `comparison` are those of what goes in.
+    A packed model holds such weights, see `mml.packing.pack`. A model in the ternary state holds float kernels. It
+    rounds them in each call and multiplies them as floats, and this is what is counted.
+
+    Moving data costs no operation. Everything else in the program is counted, even what a compiler might save. Of a
+    condition, the branch with more operations is counted. The program is the one for the device at hand:
+    `mml.ops.linear_recurrence` takes more operations on a device that is no CPU. `function` and `comparison` have the
+    type of their operands.
 
     Args:
-        model: A Keras model with a single input, whose shape is known but for the batch.
+        model: A Keras model with a single input. Only its batch size may be unknown.
 
     Returns:
-        A `pandas.DataFrame` with the columns `operation`, `dtype` and `count`, without zeros.
+        A `pandas.DataFrame` with the columns `operation`, `dtype` and `count`. Operations that do not occur are left
+        out.
 
     Raises:
+        ImportError: If jax or pandas is not installed.
         RuntimeError: If the backend of Keras is not JAX.
-        ValueError: If the model has no such input, if images in a batch are not independent of each other, or if the
-            program has an operation of unknown cost, such as sorting, or a loop of unknown length.
+        ValueError: If the model has no such input, if the images of a batch depend on each other, or if the program
+            has an operation of unknown cost, such as sorting or a loop of unknown length.
 
     Example:
 
@@ -121,15 +101,18 @@ def count_operations(model: keras.Model) -> pd.DataFrame:
     """
     one_image, _ = _costs(model)
     rows = [(*key, count) for key, count in sorted(one_image.items()) if key[0] != "activations" and count]
-    return pd.DataFrame(rows, columns=["operation", "dtype", "count"])
+    import pandas
+
+    return pandas.DataFrame(rows, columns=["operation", "dtype", "count"])
 
 
-def count_bytes(model: keras.Model) -> pd.DataFrame:
+def count_bytes(model: keras.Model) -> "pandas.DataFrame":
     """Count the bytes that a model in inference has to move for one image.
 
-    - `weights`: all weights, each read once, as they are stored. Integer weights that hold -1, 0 and 1 have the type
-      `ternary` and the 1.6 bits a weight of `mml.packing.pack_ternary`, as in a packed file.
-    - `activations`: what goes into the matrix products and convolutions and comes out of them, weights left out.
+    - `weights`: all weights, each read once, as they are stored. Integer weights that hold only -1, 0 and 1 have the
+      type `ternary` and take 1.6 bits each, five to a byte, as `mml.packing.pack_ternary` stores them.
+    - `activations`: what goes into the matrix products and convolutions and what comes out of them, without the
+      weights. Of a condition, those of the branch with more operations are counted.
 
     Args:
         model: A Keras model, as for `count_operations`.
@@ -138,8 +121,9 @@ def count_bytes(model: keras.Model) -> pd.DataFrame:
         A `pandas.DataFrame` with the columns `data`, `dtype` and `bytes`.
 
     Raises:
-        RuntimeError: As `count_operations`.
-        ValueError: As `count_operations`.
+        ImportError: As for `count_operations`.
+        RuntimeError: As for `count_operations`.
+        ValueError: As for `count_operations`.
 
     Example:
 
@@ -150,68 +134,22 @@ def count_bytes(model: keras.Model) -> pd.DataFrame:
     0  activations  float32     28
     1      weights  float32     60
     """
-    _, each_further_image = _costs(model)  # without what is shared: the weights, or what comes from them
+    _, each_further_image = _costs(model)  # without what all images share: the weights and what is computed from them
     sizes = Counter({key: size for key, size in each_further_image.items() if key[0] == "activations" and size})
     for weight in model.weights:
         if _is_ternary(weight):
-            sizes["weights", "ternary"] += pack_ternary(weight).nbytes
+            sizes["weights", "ternary"] += math.ceil(math.prod(weight.shape) / 5)
         else:
             sizes["weights", str(weight.dtype)] += weight.value.nbytes
-    return pd.DataFrame([(*key, size) for key, size in sorted(sizes.items())], columns=["data", "dtype", "bytes"])
+    import pandas
 
-
-def energy(operations: pd.DataFrame, memory: pd.DataFrame) -> pd.DataFrame:
-    """Estimate the energy of one image from published figures for a single operation.
-
-    The figures, `HOROWITZ_PJ`, are of a 45 nm process, so only ratios carry over to a newer one. They leave out
-    what a processor spends on its instructions, which is more than the arithmetic unless the processor is built
-    for the task. Where no figure is published, the estimate is low: a `function` costs as much as a
-    multiplication, a `comparison` as much as an addition. 16-bit integers are charged as 32-bit ones, bfloat16
-    as float16, truth values as 8-bit integers. Weights come from DRAM, at the lower end of its range, and
-    activations go to and from a cache of 1 MB.
-
-    Args:
-        operations: What `count_operations` returns.
-        memory: What `count_bytes` returns.
-
-    Returns:
-        A `pandas.DataFrame` with the columns `part` (`arithmetic` or `memory`), `kind` (an operation, `weights` or
-        `activations`) and `microjoules`.
-
-    Raises:
-        ValueError: If there is no figure for a number type, such as float64.
-
-    Example:
-
-    >>> import keras
-    >>> from mml.costs import count_bytes, count_operations, energy
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
-    >>> energy(count_operations(model), count_bytes(model))
-             part            kind  microjoules
-    0  arithmetic        addition     0.000018
-    1  arithmetic  multiplication     0.000059
-    2      memory     activations     0.000400
-    3      memory         weights     0.013000
-
-    Reference:
-        Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014,
-        doi:10.1109/ISSCC.2014.6757323, figure 1.1.9.
-    """
-    picojoules: defaultdict[tuple[str, str], float] = defaultdict(float)
-    for operation, dtype, count in operations.itertuples(index=False):
-        figure = " ".join(_STAND_INS.get(word, word) for word in (dtype, operation))
-        if figure not in HOROWITZ_PJ:
-            raise ValueError(f"`operations` must be of types with a known energy. Received: {operation} of {dtype}")
-        picojoules["arithmetic", operation] += count * HOROWITZ_PJ[figure]
-    for data, _, size in memory.itertuples(index=False):
-        place = {"weights": "DRAM", "activations": "a cache of 1 MB"}[data]
-        picojoules["memory", data] += size / 8 * HOROWITZ_PJ[f"8 bytes from {place}"]
-    rows = [(*key, total / 1e6) for key, total in sorted(picojoules.items())]
-    return pd.DataFrame(rows, columns=["part", "kind", "microjoules"])
+    return pandas.DataFrame([(*key, size) for key, size in sorted(sizes.items())], columns=["data", "dtype", "bytes"])
 
 
 def _costs(model):
     """Count what a call with one image costs, and what each further image adds."""
+    for package in ("jax", "pandas"):
+        require(package, "`mml.costs`")
     if keras.backend.backend() != "jax":
         raise RuntimeError(f"The backend of Keras must be 'jax'. Received: {keras.backend.backend()!r}")
     inputs = getattr(model, "inputs", None) or []
@@ -219,7 +157,7 @@ def _costs(model):
         shapes = [tuple(tensor.shape) for tensor in inputs]
         raise ValueError(f"`model` must have one input, unknown in its batch only. Received: input shapes {shapes}")
 
-    # One row may be filled up to two for speed, which is no part of the model: so one image is found from more.
+    # A layer may pad a single row to two for speed, which is no part of the model. So one image is found from two.
     two, three, four = (_cost_of_batch(model, images) for images in (2, 3, 4))
     further = {key: three[key] - two[key] for key in three}
     if further != {key: four[key] - three[key] for key in four}:
@@ -228,6 +166,8 @@ def _costs(model):
 
 
 def _cost_of_batch(model, images):
+    import jax
+
     trainable = [variable.value for variable in model.trainable_variables]
     non_trainable = [variable.value for variable in model.non_trainable_variables]
     x = jax.ShapeDtypeStruct((images, *model.inputs[0].shape[1:]), model.inputs[0].dtype)
@@ -251,7 +191,7 @@ def _is_ternary(weight):
 def _cost(jaxpr, nonzeros):
     """Count what one run of a program costs: `{(operation, dtype): count, ("activations", dtype): bytes}`.
 
-    `nonzeros` has, for the `id` of each variable that is a ternary weight, how many of its entries are not zero.
+    `nonzeros` maps the `id` of each variable that is a ternary weight to the number of its entries that are not zero.
     """
     cost: Counter[tuple[str, str]] = Counter()
     for equation in jaxpr.eqns:
@@ -261,18 +201,22 @@ def _cost(jaxpr, nonzeros):
             cost.update(_cost_of_call(inner, equation.invars, nonzeros))
         elif name == "cond":
             branches = [_cost_of_call(branch, equation.invars[1:], nonzeros) for branch in params["branches"]]
-            cost.update(max(branches, key=Counter.total))
+            cost.update(max(branches, key=_arithmetic))
         elif name == "scan":
-            # The other operands change from step to step.
+            # Only the constants can be weights. The other operands change from step to step.
             step = _cost_of_call(params["jaxpr"], equation.invars[: params["num_consts"]], nonzeros)
             cost.update({key: count * params["length"] for key, count in step.items()})
         elif name in ("dot_general", "conv_general_dilated"):
             cost.update(_cost_of_product(equation, nonzeros))
         elif name not in _MOVEMENT:
-            operand = equation.invars[-1].aval  # of a choice, not the condition
+            operand = equation.invars[-1].aval  # the first operand of a choice is its condition
             operation, count = _count(name, params, operand, out)
             cost[operation, str(operand.dtype)] += count
     return cost
+
+
+def _arithmetic(cost):
+    return sum(count for (operation, _), count in cost.items() if operation != "activations")
 
 
 def _cost_of_call(inner, operands, nonzeros):
@@ -282,6 +226,8 @@ def _cost_of_call(inner, operands, nonzeros):
 
 
 def _cost_of_product(equation, nonzeros):
+    import jax
+
     left, right = equation.invars
     out = equation.outvars[0].aval
     numbers = equation.params["dimension_numbers"]
@@ -289,13 +235,13 @@ def _cost_of_product(equation, nonzeros):
         (contracted, _), _ = numbers
         terms = math.prod(left.aval.shape[axis] for axis in contracted)
     else:
-        terms = right.aval.size // right.aval.shape[numbers.rhs_spec[0]]  # of a kernel, for one output channel
+        terms = right.aval.size // right.aval.shape[numbers.rhs_spec[0]]  # the kernel of one output channel
     products = out.size * terms
 
     cost: Counter[tuple[str, str]] = Counter()
     ternary = [operand for operand in (left, right) if id(operand) in nonzeros]
     if ternary:
-        rows = products // ternary[0].aval.size  # that each weight meets
+        rows = products // ternary[0].aval.size
         cost["addition", str(out.dtype)] += rows * nonzeros[id(ternary[0])]
     else:
         cost["addition", str(out.dtype)] += products
