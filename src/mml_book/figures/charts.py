@@ -11,15 +11,15 @@ HATCHES = ("", "///", "...", "xx")
 
 
 def learning_curve(long, name, chance):
-    """Draw one quantity after each epoch, a line for each set of images, and what guessing would give.
+    """Draw one quantity after each epoch, with one line per set of images, and the value that guessing gives.
 
     Args:
-        long: A `pandas.DataFrame` with the columns `epoch`, `value` and `images`, a row a point.
+        long: A `pandas.DataFrame` with the columns `epoch`, `value` and `images`, one row per point.
         name: Label of the quantity.
         chance: Its value for a model that guesses.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Example:
 
@@ -38,7 +38,7 @@ def learning_curve(long, name, chance):
 
 
 def stacked_bars(table, xlabel, label):
-    """Draw a bar for each row of a table, made of a piece for each column, with its sum beside it.
+    """Draw one bar per row of a table, with one piece per column and the sum beside it.
 
     Args:
         table: A `pandas.DataFrame` of numbers of at least 0.
@@ -46,7 +46,7 @@ def stacked_bars(table, xlabel, label):
         label: Function from a row's sum to the text beside its bar.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If the table has no row with a sum above 0, or more than five columns.

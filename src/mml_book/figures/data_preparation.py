@@ -8,14 +8,14 @@ from mml.data import CIFAR10_TEST, CIFAR10_TRAIN
 
 
 def split_areas(n_train, n_test):
-    """Draw how much of CIFAR-10 is used: areas in proportion to numbers of images.
+    """Draw how much of CIFAR-10 is used, as areas in proportion to the numbers of images.
 
     Args:
         n_train: Training images used, of 50,000.
         n_test: Test images used, of 10,000.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If more images are used than there are, or none.
@@ -49,8 +49,8 @@ def split_areas(n_train, n_test):
 def class_counts(y_train, y_test, class_names):
     """Draw how many images each class has, and the range that an even random draw would give.
 
-    The grey band is two standard deviations of a binomial count to either side of the even share: about one
-    bar in twenty lies outside by chance.
+    The grey band reaches two standard deviations of a binomial count to either side of the even share. About one bar
+    in twenty lies outside by chance.
 
     Args:
         y_train: Labels `[images, 1]`, integers that are indices into `class_names`.
@@ -58,7 +58,7 @@ def class_counts(y_train, y_test, class_names):
         class_names: Names of the classes.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If a label has no name.
@@ -103,7 +103,7 @@ def channel_histograms(images, mean, std):
         std: Standard deviation of each channel, `[3]`.
 
     Returns:
-        A matplotlib `Figure`: on the left the values 0 to 255, on the right `(value - mean) / std`.
+        A `matplotlib.figure.Figure`: on the left the values 0 to 255, on the right `(value - mean) / std`.
 
     Raises:
         ValueError: If the images are not uint8 with three channels.
@@ -124,7 +124,7 @@ def channel_histograms(images, mean, std):
     palette = sns.color_palette("colorblind")
     levels = np.arange(256)
     figure, axes = plt.subplots(1, 2, figsize=(6.5, 3.6), sharey=True, layout="constrained")
-    # Thinner and thinner, so that equal channels show as one line inside the other.
+    # Each line is thinner than the one before, so that equal channels show as one line inside the other.
     for channel, (name, color, width) in enumerate(
         zip(("red", "green", "blue"), (palette[3], palette[2], palette[0]), (6, 3.5, 1.5), strict=True)
     ):

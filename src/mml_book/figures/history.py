@@ -7,14 +7,14 @@ from matplotlib.ticker import PercentFormatter
 
 
 def scores_with_errors(scores, chance):
-    """Draw scores with bars of two standard errors, and what guessing would give.
+    """Draw scores with bars of two standard errors, and the values that guessing gives.
 
     Args:
         scores: A `pandas.DataFrame` with the columns `score` and `standard error`, its index the names.
         chance: For each score, its value for a model that guesses.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Example:
 
@@ -29,7 +29,7 @@ def scores_with_errors(scores, chance):
     axes.plot(chance, rows, "|", color="0.3", markersize=22, markeredgewidth=2, label="guessing")
     axes.set(yticks=rows, yticklabels=scores.index, xlim=(0, 1.04), ylim=(len(rows) - 0.5, -0.5), xlabel="test score")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # no place inside is always free
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # inside, no place is free for all scores
     return figure
 
 
@@ -41,7 +41,7 @@ def confusion(counts, class_names):
         class_names: Name of each class.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Example:
 
@@ -74,7 +74,7 @@ def labelled_images(images, titles):
         titles: A string for each.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If there is no image.
@@ -106,7 +106,7 @@ def seed_scores(seeds):
         seeds: A `pandas.DataFrame` with the columns `accuracy` and `test_images`.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Example:
 

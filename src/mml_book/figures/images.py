@@ -13,7 +13,7 @@ def image_rows(rows):
             Rows may differ in the number of images; a short one leaves its end empty.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If there is no image, or if `rows` holds something that is not a batch of images.

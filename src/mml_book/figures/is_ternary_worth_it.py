@@ -13,18 +13,18 @@ from mml_book.figures.charts import COLORS, MARKERS
 
 
 def seed_intervals(values, intervals, xlabel, reference=None):
-    """Draw a value for each seed as a dot, and below the dots their mean with its interval.
+    """Draw the value of each seed as a dot, and the mean with its interval below the dots.
 
     Args:
-        values: A `pandas.DataFrame` with the columns `panel`, `row` and `value`, a row a seed. Panels and rows are
-            drawn in the order in which they first appear.
+        values: A `pandas.DataFrame` with the columns `panel`, `row` and `value`, one row per seed. Panels and rows
+            are drawn in the order in which they first appear.
         intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`. Where `low` and
             `high` are NaN, as with a single seed, the mean has no stroke.
         xlabel: What the values are, with their unit.
-        reference: Where a dashed line stands in each panel, or None.
+        reference: Position of a dashed line in each panel, or None for no line.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes a panel, one above the other; each mean is labelled.
+        A `matplotlib.figure.Figure` with one axes per panel, one above the other; each mean is labelled.
 
     Raises:
         ValueError: If `values` holds nothing, or if the panels and rows of the two tables are not the same.
@@ -79,7 +79,7 @@ def seed_intervals(values, intervals, xlabel, reference=None):
                 textcoords="offset points",
                 ha="center",
                 va="top",
-                bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 0.5},  # over the reference
+                bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 0.5},  # covers the reference line
             )
         ax.set(
             yticks=range(len(rows[panel])),
@@ -101,11 +101,12 @@ def accuracy_against_costs(points):
             `high`, or none where these are NaN.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes a cost, one above the other. Up is better, and so is left.
+        A `matplotlib.figure.Figure` with one axes per cost, one above the other. Models further up or
+        further left are better.
 
     Raises:
-        ValueError: If there is no point, if there are more models than there are markers, five, or if a cost is not
-            positive and so has no place on a logarithmic axis.
+        ValueError: If there is no point, if there are more than five models, since there are five markers, or if a
+            cost is not positive, since the axis is logarithmic.
 
     Example:
 

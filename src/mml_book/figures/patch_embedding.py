@@ -18,8 +18,8 @@ def matrix_product(left, right, product):
         product: Maps one name to their product `[rows, columns]`.
 
     Returns:
-        A `matplotlib.figure.Figure` with three axes. Each matrix has colours of its own: white is 0, and the
-        darkest ones are three standard deviations away.
+        A `matplotlib.figure.Figure` with three axes. Each matrix has a colour scale of its own: white is 0,
+        and the darkest colours are three standard deviations away from it.
 
     Example:
 
@@ -47,11 +47,11 @@ def matrices(named):
     """Draw small matrices side by side, with each number in its cell.
 
     Args:
-        named: Maps a title to a matrix `[rows, columns]` of numbers. Colour says the sign and, within each
+        named: Maps a title to a matrix `[rows, columns]` of numbers. The colour shows the sign and, within each
             matrix, the size.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes a matrix.
+        A `matplotlib.figure.Figure` with one axes per matrix.
 
     Example:
 
@@ -88,7 +88,7 @@ def matrices(named):
 
 
 def position_similarity(similarity, rows, columns):
-    """Draw for each position of a raster how similar its vector is to every other's: a grid of maps.
+    """Draw a grid of maps: for each position of a raster, how similar its vector is to that of every other position.
 
     Args:
         similarity: Cosine similarities `[rows * columns, rows * columns]`, in `[-1, 1]`, positions in raster order.
@@ -97,7 +97,7 @@ def position_similarity(similarity, rows, columns):
 
     Returns:
         A `matplotlib.figure.Figure`. The map at place `(r, c)` of the grid has a pixel for each position; that
-        of `(r, c)` itself is black, since any vector equals itself.
+        of `(r, c)` itself is black, since each vector equals itself.
 
     Example:
 
@@ -113,7 +113,7 @@ def position_similarity(similarity, rows, columns):
     np.fill_diagonal(similarity, np.nan)
     largest = np.nanmax(np.abs(similarity)) or 1
     np.fill_diagonal(similarity, 2 * largest)  # above the colour scale
-    # One picture of all maps, with a line of empty pixels round each.
+    # All maps in one picture, each with a line of empty pixels around it.
     tiles = similarity.reshape(rows, columns, rows, columns)
     picture = np.full((rows * (rows + 1) + 1, columns * (columns + 1) + 1), np.nan)
     for row in range(rows):
@@ -138,7 +138,7 @@ def similarity_by_distance(panels):
         panels: Maps a panel's title to its curves, which map a label to mean similarities at distance 1, 2, ….
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes a panel, on one scale.
+        A `matplotlib.figure.Figure` with one axes per panel, on one scale.
 
     Example:
 

@@ -16,7 +16,7 @@ def image_with_grid(image, patch_size):
         patch_size: Edge of a patch in pixels.
 
     Returns:
-        A matplotlib `Figure`, its axes in pixels.
+        A `matplotlib.figure.Figure`, its axes in pixels.
 
     Raises:
         ValueError: If the patches do not fill the image.
@@ -50,7 +50,7 @@ def patches_apart(patches, patch_size, height, width):
         width: Width of the image in pixels.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If the patches cannot come from an image of that size.
@@ -85,7 +85,7 @@ def there_and_back(image, patches, restored, patch_size):
         patch_size: Edge of a patch in pixels.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If the patches cannot come from an image of that size.
@@ -118,7 +118,7 @@ def numbered_pixels(arrays, patch_size, width):
         width: Width of that image in pixels.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If the patches do not fill the width.
@@ -156,14 +156,14 @@ def numbered_pixels(arrays, patch_size, width):
 
 
 def patch_sizes(image, sizes):
-    """Draw an image cut at several patch sizes, and below it what is left if each patch keeps its mean colour alone.
+    """Draw an image cut at several patch sizes, and below it what is left if each patch keeps only its mean colour.
 
     Args:
         image: Image `[height, width, channels]`, uint8.
         sizes: Patch sizes in pixels, each of which divides height and width.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If the patches of one size do not fill the image.
@@ -196,14 +196,14 @@ def patch_sizes(image, sizes):
 
 
 def patch_maps(maps, image=None):
-    """Draw one value a patch as a heat map over the image's area, for one or several such values.
+    """Draw one value per patch as a heat map over the image's area, for one or several such values.
 
     Args:
-        maps: Dictionary from title to values `[rows, columns]`, one a patch.
+        maps: Dictionary from title to values `[rows, columns]`, one per patch.
         image: Image `[height, width, channels]` to draw beside them, uint8, or floats from 0 to 1.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
         ValueError: If a map does not have two axes.

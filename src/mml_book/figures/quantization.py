@@ -14,11 +14,11 @@ def ternary_histogram(w, w_ternary, scale):
     Args:
         w: Latent float weights, any shape.
         w_ternary: The same shape, rounded to -1, 0 and 1.
-        scale: The number with which `w` is about `w_ternary * scale`.
+        scale: The scale of the weights: `w` is about `w_ternary * scale`.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes, before and after. The colour of a bar before says what its
-        weights become.
+        A `matplotlib.figure.Figure` with two axes, before and after. The colour of a bar in the first axes
+        shows what its weights become.
 
     Example:
 
@@ -34,7 +34,7 @@ def ternary_histogram(w, w_ternary, scale):
     """
     w, w_ternary, scale = np.ravel(w), np.ravel(w_ternary), float(scale)
     figure, (before, after) = plt.subplots(1, 2, figsize=(7.5, 3.2), width_ratios=(3, 2), layout="constrained")
-    # Half a scale is a whole number of bins, so that no bar holds two colours.
+    # The borders between values, at half a scale, are borders of bins. So no bar needs two colours.
     width = scale / 6
     edges = width * np.arange(np.floor(np.min(w) / width), np.ceil(np.max(w) / width) + 1)
     values = (-1, 0, 1)
@@ -67,7 +67,7 @@ def rounding_errors(named):
         named: Maps a title to a pair of arrays of one shape: exact values, and what they are after rounding.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes a pair. Both directions are in shares of the largest exact
+        A `matplotlib.figure.Figure` with one axes per pair. Both axes are relative to the largest exact
         value of the pair.
 
     Example:
@@ -164,7 +164,7 @@ def straight_through(x, rounded, true_gradient, pretended_gradient):
         2, 1, figsize=(6, 4.4), sharex=True, height_ratios=(3, 2), layout="constrained"
     )
     top.plot(x, x, linestyle="--", color=PLUS, label="pretended, for the gradient only")
-    # A step is drawn as a gap, not as a slope that the function does not have.
+    # Draw a jump as a gap. A line would show a slope that the function does not have.
     steps = np.flatnonzero(np.diff(rounded)) + 1
     top.plot(np.insert(np.asarray(x, float), steps, np.nan), np.insert(np.asarray(rounded, float), steps, np.nan),
              color="black", linewidth=2.5, label="rounded, in the forward pass")  # fmt: skip
@@ -216,7 +216,7 @@ def latent_descent(losses, latents):
 
 
 def ternary_transitions(before, after):
-    """Draw how many ternary weights went from which value to which.
+    """Draw how many ternary weights changed from each value to each other value.
 
     Args:
         before: Weights of -1, 0 and 1, any shape.

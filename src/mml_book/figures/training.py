@@ -6,13 +6,13 @@ from matplotlib.ticker import MaxNLocator
 
 
 def step_times(steps):
-    """Draw how long each training step took, one line a way of running, on a logarithmic axis.
+    """Draw how long each training step took, with one line per way of running, on a logarithmic axis.
 
     Args:
         steps: A `pandas.DataFrame` with a column `step`, counted from 1, and a column of seconds for each way.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Example:
 
@@ -35,7 +35,7 @@ def best_epoch(history):
         history: A `pandas.DataFrame` with the columns `epoch`, counted from 0, and `val_acc`.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Example:
 
@@ -58,13 +58,13 @@ def best_epoch(history):
 
 
 def checkpoint_sizes(sizes):
-    """Draw how many bytes of a checkpoint go to what, on a logarithmic axis.
+    """Draw how many bytes each part of a checkpoint takes, on a logarithmic axis.
 
     Args:
         sizes: A `pandas.Series` of bytes, its index the names.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Example:
 

@@ -12,14 +12,14 @@ def data_parallel(devices, images_each=4):
     """Draw one training step on several devices: the batch is cut, the weights are copied, the gradients averaged.
 
     Args:
-        devices: How many there are.
-        images_each: Images that each of them gets.
+        devices: Number of devices.
+        images_each: Number of images that each device gets.
 
     Returns:
-        The matplotlib figure.
+        A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If `devices` or `images_each` is no positive integer.
+        ValueError: If `devices` or `images_each` is not a positive integer.
 
     Example:
 
@@ -70,15 +70,15 @@ def data_parallel(devices, images_each=4):
 
 
 def losses_apart(first, second, names):
-    """Draw the losses of two runs over each other, and below how far they are apart.
+    """Draw the losses of two runs in one axes, and their differences below.
 
     Args:
         first: History of a run: a `pandas.DataFrame` with the columns `epoch`, from 0, `loss` and `val_loss`.
-        second: That of another run, with the same epochs.
-        names: What the two are called.
+        second: History of another run, with the same epochs.
+        names: Names of the two runs.
 
     Returns:
-        The matplotlib figure, of two axes. Differences of exactly 0 are drawn at the bottom of their axis, whose
+        A `matplotlib.figure.Figure` with two axes. Differences of exactly 0 are at the bottom of the second axes, whose
         scale is linear below float32's rounding of 1 and logarithmic above.
 
     Raises:

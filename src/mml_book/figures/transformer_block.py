@@ -85,7 +85,7 @@ def maps_beside_image(image, maps, label, position=None):
 
     Args:
         image: Pixels `[height, width, channels]`, uint8 or floats in `[0, 1]`.
-        maps: Maps a title to an array `[rows, columns]`, one number a patch. All share one colour scale; NaN is
+        maps: Maps a title to an array `[rows, columns]`, one number per patch. All share one colour scale; NaN is
             drawn in grey.
         label: What the colours stand for.
         position: `(row, column)` of a patch that is framed in each picture.
@@ -171,7 +171,7 @@ def through_depth(panels):
             each block, `[blocks + 1]`.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes a panel.
+        A `matplotlib.figure.Figure` with one axes per panel.
 
     Example:
 
@@ -201,7 +201,7 @@ def parameter_budget(panels):
         panels: Maps a panel's title to its parts, which map a name to a number of parameters.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes a panel, bars labelled with number and share.
+        A `matplotlib.figure.Figure` with one axes per panel, bars labelled with number and share.
 
     Example:
 

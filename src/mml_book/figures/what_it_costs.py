@@ -11,7 +11,7 @@ from mml_book.figures.charts import COLORS, MARKERS
 
 
 def cost_ratios(ratios):
-    """Draw costs as multiples of ours, a row a measure and a dot a contender, on a logarithmic axis.
+    """Draw costs as multiples of ours on a logarithmic axis, with one row per measure and one dot per contender.
 
     Args:
         ratios: A `pandas.DataFrame` with the columns `measure`, `contender`, `ratio`, `low` and `high`. Measures and
@@ -22,7 +22,7 @@ def cost_ratios(ratios):
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If no row holds a ratio, or if there are more contenders than there are markers, five.
+        ValueError: If no row holds a ratio, or if there are more than five contenders, since there are five markers.
 
     Example:
 
@@ -76,7 +76,8 @@ def steps_and_limit(steps, limit):
         limit: The least time in seconds.
 
     Returns:
-        A `matplotlib.figure.Figure`; each bar is labelled with its median and how many limits that is.
+        A `matplotlib.figure.Figure`; each bar is labelled with its median and with the ratio of the
+        median to the limit.
 
     Raises:
         ValueError: If `steps` has no row, or if `limit` is not positive.
@@ -140,10 +141,10 @@ def growth_with_tokens(panels, slopes):
             cost in proportion to the tokens has the slope 1, one in proportion to their square the slope 2.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes a panel, one above the other.
+        A `matplotlib.figure.Figure` with one axes per panel, one above the other.
 
     Raises:
-        ValueError: If a value is not positive and so has no place on a logarithmic axis.
+        ValueError: If a value is not positive, since the axes are logarithmic.
 
     Example:
 

@@ -9,16 +9,16 @@ MINUS, ZERO, PLUS = COLORS[1], "0.75", COLORS[0]
 
 
 def packed_byte(weights):
-    """Draw how five ternary weights become one byte: digits in base three, times powers of three, summed up.
+    """Draw how five ternary weights become one byte: the sum of base-three digits times powers of three.
 
     Args:
         weights: Five integers, each -1, 0 or 1.
 
     Returns:
-        A matplotlib `Figure`.
+        A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If they are not such.
+        ValueError: If `weights` is anything else.
 
     Example:
 
@@ -54,17 +54,17 @@ def packed_byte(weights):
 
 
 def running_sum(x_quantized, weights):
-    """Draw one output of a ternary product as what it is: a sum in which each input is added, subtracted or skipped.
+    """Draw one output of a ternary product as a sum in which each input is added, subtracted or skipped.
 
     Args:
         x_quantized: Integers `[features]`.
         weights: Integers `[features]`, each -1, 0 or 1.
 
     Returns:
-        A matplotlib `Figure`: above the inputs, coloured by what happens to them, below the running sum.
+        A `matplotlib.figure.Figure`: above the inputs, coloured by what happens to them, below the running sum.
 
     Raises:
-        ValueError: If the two differ in length, or if a weight is another number.
+        ValueError: If the two differ in length, or if a weight is not -1, 0 or 1.
 
     Example:
 
@@ -100,7 +100,7 @@ def running_sum(x_quantized, weights):
 
 
 def predictions_beside(images, predictions, class_names, top=3):
-    """Draw images, and beside each the probabilities that several models give to its most probable classes.
+    """Draw images, each beside the probabilities that several models give to its most probable classes.
 
     Args:
         images: Images `[images, height, width, channels]`, uint8.
@@ -110,7 +110,7 @@ def predictions_beside(images, predictions, class_names, top=3):
         top: How many classes are shown.
 
     Returns:
-        A matplotlib `Figure` with two axes for each image.
+        A `matplotlib.figure.Figure` with two axes for each image.
 
     Raises:
         ValueError: If the numbers of images or classes differ.

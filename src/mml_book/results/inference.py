@@ -3,8 +3,8 @@
     python -m mml_book.results.inference inference.csv
 
 It takes about two minutes, in which nothing else should run. The models take turns: in each round each of them
-predicts once. Memory is what a process holds after a prediction, less what it held before it had the model; the
-program is compiled beforehand.
+predicts once. The memory of a model is what a process holds after a prediction, less what it held before it
+loaded the model. The program is compiled beforehand.
 """
 
 import datetime
@@ -44,7 +44,7 @@ ROUNDS = 50
 
 
 def load(name, folder):
-    """Load a model from its file in the folder, where that is missing made before."""
+    """Load a model from its file in the folder."""
     if name == "packed":
         return load_packed(file_of(name, folder))
     model = BUILD[name]()
@@ -61,14 +61,14 @@ def images(batch):
 
 
 def resident_megabytes():
-    """How much memory this process holds, on Linux."""
+    """Return how much memory this process holds, on Linux."""
     status = Path("/proc/self/status").read_text()
     (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", status)
     return int(kilobytes) * 1024 / 1e6
 
 
 def memory(name, batch, folder):
-    """Print by how much loading a model and predicting with it raises what this process holds."""
+    """Print how much more memory this process holds after it has loaded a model and predicted with it."""
     keep_freed_memory()
     jax.numpy.zeros(1).block_until_ready()  # JAX itself has started
     before = resident_megabytes()
