@@ -78,7 +78,7 @@ def losses_apart(first, second, names):
         names: Names of the two runs.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes. Differences of exactly 0 are at the bottom of the second axes, whose
+        A `matplotlib.figure.Figure` with two axes. Differences of exactly 0 are at the bottom of the second axes. Its
         scale is linear below float32's rounding of 1 and logarithmic above.
 
     Raises:
