@@ -266,15 +266,18 @@ def test_the_float_model_has_the_same_weights_and_rounds_nothing():
     assert differ > 0.01, "every product is one of floats"
 
 
-def test_the_float_model_trains_and_keeps_its_weights(tmp_path):
-    model = compiled(float_vision_transformer(SMALL, images()))
+@pytest.mark.parametrize("head_units", [(16, 8), ()], ids=["ternary head", "no ternary head"])
+def test_the_float_model_trains_and_is_loaded_as_one(tmp_path, head_units):
+    config = dataclasses.replace(SMALL, transformer_layers=1, head_units=head_units)
+    model = compiled(float_vision_transformer(config, images()))
     fit(model)
+    expected = model.predict(images(), verbose=0)
     model.save_weights(tmp_path / "model.weights.h5")
-    again = float_vision_transformer(SMALL)
+    model.save(tmp_path / "model.keras")
+    again = float_vision_transformer(config)
     again.load_weights(tmp_path / "model.weights.h5")
-    assert np.array_equal(again.predict(images(), verbose=0), model.predict(images(), verbose=0))
-    with pytest.raises(NotImplementedError, match="save its weights"):
-        model.save(tmp_path / "model.keras")
+    for other in (again, keras.models.load_model(tmp_path / "model.keras")):
+        assert np.array_equal(other.predict(images(), verbose=0), expected)
 
 
 def test_the_attention_model_has_the_sizes_of_the_configuration():

@@ -31,6 +31,7 @@ from mml.models import VisionTransformerConfig, vision_transformer
 from mml.packing import (
     additions_only_product,
     load_packed,
+    pack,
     pack_ternary,
     read_packed,
     save_packed,
@@ -69,6 +70,40 @@ def test_bytes_are_numbers_in_base_three(w_ternary):
     assert packed.dtype == np.uint8 and packed.tolist() == expected
     unpacked = unpack_ternary(packed, w_ternary.shape)
     assert unpacked.dtype == np.int8 and np.array_equal(unpacked, w_ternary)
+
+
+def by_the_rule_of_keras(w, axis):
+    """The published rule of `keras.quantizers.pack_ternary`: each line along an axis is filled up by itself."""
+    lines = np.moveaxis(w, axis, -1)
+    packed = np.empty((*lines.shape[:-1], -(-lines.shape[-1] // 5)), "uint8")
+    for index in np.ndindex(packed.shape):
+        *line, byte = index
+        trits = lines[(*line, slice(5 * byte, 5 * byte + 5))]
+        packed[index] = 121 + sum(int(trit) * 3**place for place, trit in enumerate(trits))  # 121: five zeros
+    return np.moveaxis(packed, -1, axis)
+
+
+@given(arrays("int8", st.tuples(st.integers(1, 4), st.sampled_from([1, 4, 5, 10, 12])), elements=st.integers(-1, 1)))
+def test_bytes_are_those_of_keras_where_no_line_is_filled_up(w_ternary):
+    of_keras = by_the_rule_of_keras(w_ternary, axis=1)
+    ours = pack_ternary(w_ternary)
+    units, features = w_ternary.shape
+    assert of_keras.shape == (units, -(-features // 5)) and ours.size == -(-units * features // 5)
+    if features % 5 == 0:
+        assert np.array_equal(ours, of_keras.ravel())
+    # A line by itself has the same padding in both.
+    for line, expected in zip(w_ternary, of_keras, strict=True):
+        assert np.array_equal(pack_ternary(line), expected)
+    assert np.array_equal(by_the_rule_of_keras(w_ternary.T, axis=0), of_keras.T)
+
+
+@pytest.mark.skipif(not hasattr(keras.quantizers, "pack_ternary"), reason="this Keras does not pack")
+@pytest.mark.parametrize("shape, axis", [((7, 3), 0), ((3, 7), 1), ((10, 4), 0), ((2, 6, 3), 1)], ids=str)
+def test_the_rule_of_keras_is_what_keras_does(shape, axis):
+    w_ternary = RNG.integers(-1, 2, shape)
+    packed, packed_shape, length = keras.quantizers.pack_ternary(w_ternary, axis=axis)
+    assert np.array_equal(packed, by_the_rule_of_keras(w_ternary, axis))
+    assert (packed_shape, length) == (packed.shape, shape[axis])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
@@ -179,9 +214,105 @@ def test_predictions_are_the_same_to_the_bit(name, tmp_path):
     with optimized():
         save_packed(model, tmp_path / "model")
         loaded = load_packed(str(tmp_path / "model"))
+        assert os.listdir(tmp_path) == ["model"]
         # The last batch is of one image, which ternary_linear treats apart.
-        assert np.array_equal(loaded.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
-    assert os.listdir(tmp_path) == ["model"]
+        expected = model.predict(IMAGES, verbose=0)
+        assert np.array_equal(loaded.predict(IMAGES, verbose=0), expected)
+
+        packed = pack(model)
+        assert [layer.name for layer in packed.layers] == [layer.name for layer in model.layers]
+        assert np.array_equal(packed.predict(IMAGES, verbose=0), expected)
+        assert np.array_equal(model.predict(IMAGES, verbose=0), expected), "the model itself has changed"
+    for a, b in zip(packed.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("made_by", ["load_packed", "pack"])
+def test_a_packed_model_is_saved_loaded_and_cloned_as_any_other(made_by, tmp_path):
+    model = trained(functional_model())
+    if made_by == "pack":
+        packed = pack(model)
+    else:
+        save_packed(model, tmp_path / "model")
+        packed = load_packed(tmp_path / "model")
+    expected = packed.predict(IMAGES, verbose=0)
+    packed.save(tmp_path / "m.keras")
+    cloned = keras.models.clone_model(packed)
+    cloned.set_weights(packed.get_weights())
+    for other in (keras.models.load_model(tmp_path / "m.keras"), cloned, pack(packed)):
+        dense = [layer for layer in other._flatten_layers() if isinstance(layer, DenseMML)]
+        assert dense and all(layer.quantization == "packed" for layer in dense)
+        assert np.array_equal(other.predict(IMAGES, verbose=0), expected)
+
+
+def float_and_ternary_model():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Flatten(),
+            DenseMML(7, quantization="float"),
+            DenseMML(6),
+            layers.Dense(2),
+        ]
+    )
+
+
+def test_float_layers_stay_float(tmp_path):
+    model = trained(float_and_ternary_model())
+    expected = model.predict(IMAGES, verbose=0)
+    save_packed(model, tmp_path / "model")
+    assert len(read_packed(tmp_path / "model").ternary_shapes) == 1
+    for packed in (pack(model), load_packed(tmp_path / "model")):
+        assert [layer.quantization for layer in packed.layers[1:3]] == ["float", "packed"]
+        np.testing.assert_allclose(packed.predict(IMAGES, verbose=0), expected, rtol=1e-5, atol=1e-6)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Residual(layers.Layer):
+    """Somebody's own layer with a ternary one inside, which no file takes but memory does."""
+
+    def __init__(self, quantization="ternary", **kwargs):
+        super().__init__(**kwargs)
+        self.quantization = quantization
+
+    def build(self, input_shape):
+        self.dense = DenseMML(input_shape[-1], quantization=self.quantization)
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return inputs + self.dense(inputs)
+
+    def get_config(self):
+        return {**super().get_config(), "quantization": self.quantization}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Forgetful(Residual):
+    def get_config(self):
+        return layers.Layer.get_config(self)
+
+
+def test_a_foreign_layer_that_passes_the_state_on_is_packed_in_memory(tmp_path):
+    model = trained(keras.Sequential([keras.Input((3,)), Residual(), layers.Lambda(lambda x: 2 * x)]))
+    x = RNG.standard_normal((4, 3)).astype("float32")
+    packed = pack(model)
+    assert packed.layers[0].dense.quantization == "packed"
+    np.testing.assert_allclose(packed.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="of Keras and mml only"):
+        save_packed(model, tmp_path / "model")
+
+
+def test_a_foreign_layer_that_does_not_is_refused():
+    model = keras.Sequential([keras.Input((3,)), Forgetful(name="own")])
+    with pytest.raises(ValueError, match="the ternary layer .*own/dense_mml.*, whose state no configuration holds"):
+        pack(model)
+
+
+def test_what_is_no_built_model_is_not_packed():
+    with pytest.raises(ValueError, match="`model` must be a Keras model"):
+        pack(DenseMML(2))
+    with pytest.raises(ValueError, match="`model` must be built"):
+        pack(keras.Sequential([DenseMML(2)]))
 
 
 @pytest.mark.parametrize("shape", [(1, 16), (3, 4, 108), (32, 4, 16), (5, 64)], ids=str)

@@ -27,14 +27,16 @@ def pack(model: keras.Model) -> keras.Model:
     It also rounds Keras's own `Dense` layers, which `pack` does not.
 
     Args:
-        model: A built Keras model whose layers Keras can serialize.
+        model: A built Keras model of layers of Keras and of this package. Other layers may be in it too, if Keras can
+            serialize them. If they have ternary layers inside, their configuration must hold `quantization`.
 
     Returns:
         A new Keras model with the same names, which cannot be trained. If the policy is float32, its `predict` gives
         the same bits as that of `model`, on JAX on a CPU.
 
     Raises:
-        ValueError: If `model` is not a Keras model, or is not built.
+        ValueError: If `model` is not a Keras model, is not built, or holds a ternary layer whose state no
+            configuration holds.
 
     Example:
 
@@ -57,6 +59,12 @@ def pack(model: keras.Model) -> keras.Model:
     packed = keras.saving.deserialize_keras_object(config, safe_mode=False)
     for (_, source), (_, target) in zip(named_layers(model), named_layers(packed), strict=True):
         if isinstance(source, DenseMML) and source.quantization != "float":
+            if target.quantization != "packed":
+                raise ValueError(
+                    "`model` must be made of layers of Keras and mml, or of layers whose configuration has the "
+                    f"`quantization` of the ternary layers in them. Received: the ternary layer {source.path}, whose "
+                    "state no configuration holds"
+                )
             target.set_ternary_kernel(*source.ternary_kernel())
             if source.bias is not None:
                 target.bias.assign(_copy(source.bias))

@@ -80,6 +80,10 @@ class PackedFile:
                 config = for_inference(self.config, _BUILT)
                 model = keras.saving.deserialize_keras_object(config, safe_mode=True)
             self._assign(model)
+            for layer in model._flatten_layers():  # which can be saved again only with an initializer of Keras
+                for name, value in vars(layer).copy().items():
+                    if isinstance(value, Stored):
+                        setattr(layer, name, keras.initializers.Zeros())
         except Exception as error:  # a foreign architecture may fail anywhere in Keras
             raise ValueError(f"{self.path} cannot be loaded: its architecture and its weights do not fit.") from error
         model.trainable = False
