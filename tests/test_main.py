@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 
 import keras
 import numpy as np
@@ -75,7 +76,7 @@ def expected(row, names, most=5):
 
 def test_the_five_most_probable_classes(folder, capsys):
     paths = [str(folder / f"{index}.png") for index in (2, 0, 1)]
-    assert main(["predict", str(folder / "named.safetensors"), *paths]) == 0
+    assert main(["predict", "--model", str(folder / "named.safetensors"), *paths]) == 0
     output, errors = capsys.readouterr()
     assert errors == ""
     model = load_packed(folder / "named.safetensors")
@@ -86,7 +87,7 @@ def test_the_five_most_probable_classes(folder, capsys):
 
 def test_fewer_classes_without_names(folder, capsys):
     path = str(folder / "0.png")
-    assert main(["predict", str(folder / "nameless.safetensors"), path]) == 0
+    assert main(["predict", "--model", str(folder / "nameless.safetensors"), path]) == 0
     row = probabilities(load_packed(folder / "nameless.safetensors").predict(pixels(path)[None], verbose=0))[0]
     assert printed(capsys.readouterr().out) == {path: expected(row, ["class 0", "class 1", "class 2"])}
 
@@ -113,7 +114,7 @@ def test_one_softmax_is_enough(folder, tmp_path, capsys, build):
     model = build()
     save_packed(model, tmp_path / "model.safetensors")
     path = str(folder / "0.png")
-    assert main(["predict", str(tmp_path / "model.safetensors"), path]) == 0
+    assert main(["predict", "--model", str(tmp_path / "model.safetensors"), path]) == 0
     row = model.predict(pixels(path)[None], verbose=0)[0]
     assert row.sum() == pytest.approx(1, abs=1e-5)
     assert printed(capsys.readouterr().out) == {path: expected(row, ["class 0", "class 1", "class 2"])}
@@ -123,7 +124,7 @@ def test_a_softmax_in_the_middle_is_not_the_last(folder, tmp_path, capsys):
     model = classifier(keras.layers.Dense(3, activation="softmax"), keras.layers.Dense(3))
     save_packed(model, tmp_path / "model.safetensors")
     path = str(folder / "0.png")
-    assert main(["predict", str(tmp_path / "model.safetensors"), path]) == 0
+    assert main(["predict", "--model", str(tmp_path / "model.safetensors"), path]) == 0
     row = probabilities(model.predict(pixels(path)[None], verbose=0)[0])
     assert printed(capsys.readouterr().out) == {path: expected(row, ["class 0", "class 1", "class 2"])}
 
@@ -132,7 +133,7 @@ def test_large_logits_do_not_overflow(folder, tmp_path, capsys):
     model = classifier(keras.layers.Dense(2, bias_initializer=keras.initializers.Constant(0)))
     model.layers[-1].bias.assign([5e4, -5e4])
     save_packed(model, tmp_path / "model.safetensors")
-    assert main(["predict", str(tmp_path / "model.safetensors"), str(folder / "0.png")]) == 0
+    assert main(["predict", "--model", str(tmp_path / "model.safetensors"), str(folder / "0.png")]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == ["  100.0%  class 0", "    0.0%  class 1"]
 
 
@@ -142,7 +143,7 @@ def test_images_are_brought_to_the_models_size(folder, tmp_path, capsys, shape):
     model = classifier(keras.layers.Dense(3), shape=shape)
     save_packed(model, tmp_path / "model.safetensors")
     Image.new("L", (300, 20), 90).save(tmp_path / "grey.png")
-    assert main(["predict", str(tmp_path / "model.safetensors"), str(tmp_path / "grey.png")]) == 0
+    assert main(["predict", "--model", str(tmp_path / "model.safetensors"), str(tmp_path / "grey.png")]) == 0
     row = probabilities(model.predict(np.full((1, *shape), 90, "float32"), verbose=0))[0]
     assert list(printed(capsys.readouterr().out).values()) == [expected(row, ["class 0", "class 1", "class 2"])]
 
@@ -150,10 +151,10 @@ def test_images_are_brought_to_the_models_size(folder, tmp_path, capsys, shape):
 def test_more_images_than_a_batch(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mml.__main__, "BATCH", 2)
     paths = [str(folder / f"{index}.png") for index in range(3)]
-    assert main(["predict", str(folder / "named.safetensors"), *paths]) == 0
+    assert main(["predict", "--model", str(folder / "named.safetensors"), *paths]) == 0
     together = printed(capsys.readouterr().out)
     for path in paths:
-        assert main(["predict", str(folder / "named.safetensors"), path]) == 0
+        assert main(["predict", "--model", str(folder / "named.safetensors"), path]) == 0
         assert printed(capsys.readouterr().out)[path] == together[path]
 
 
@@ -161,7 +162,7 @@ def test_bad_images_are_named_and_the_others_predicted(folder, tmp_path, capsys)
     good = [str(folder / "0.png"), str(folder / "1.png")]
     bad = [str(tmp_path / "missing.png"), str(folder / "text.png"), str(folder)]
     images = [bad[0], good[0], bad[1], bad[2], good[1]]
-    assert main(["predict", str(folder / "named.safetensors"), *images]) == 1
+    assert main(["predict", "--model", str(folder / "named.safetensors"), *images]) == 1
     output, errors = capsys.readouterr()
     assert list(printed(output)) == good
     lines = errors.splitlines()
@@ -171,13 +172,15 @@ def test_bad_images_are_named_and_the_others_predicted(folder, tmp_path, capsys)
 
 def test_all_images_are_read_before_the_model_is_built(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("mml.packing.PackedFile.build", lambda packed: pytest.fail("built too early"))
-    assert main(["predict", str(folder / "named.safetensors"), str(folder / "text.png"), str(tmp_path)]) == 1
+    assert (
+        main(["predict", "--model", str(folder / "named.safetensors"), str(folder / "text.png"), str(tmp_path)]) == 1
+    )
     output, errors = capsys.readouterr()
     assert output == "" and len(errors.splitlines()) == 2
 
 
 def test_the_same_image_twice_is_predicted_twice(folder, capsys):
-    assert main(["predict", str(folder / "named.safetensors"), *[str(folder / "0.png")] * 2]) == 0
+    assert main(["predict", "--model", str(folder / "named.safetensors"), *[str(folder / "0.png")] * 2]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12 and lines[:6] == lines[6:]
 
@@ -185,11 +188,11 @@ def test_the_same_image_twice_is_predicted_twice(folder, capsys):
 # === Bad models ===
 
 
-@pytest.mark.parametrize("command", ["predict", "info"])
+@pytest.mark.parametrize("command", [["predict", "--model"], ["info"]], ids=str)
 @pytest.mark.parametrize("name", ["missing.safetensors", "damaged.safetensors", "text.png", "."])
 def test_bad_models_are_named(folder, capsys, command, name):
     path = str(folder / name)
-    assert main([command, path, *([str(folder / "0.png")] if command == "predict" else [])]) == 1
+    assert main([*command, path, *([str(folder / "0.png")] if "predict" in command else [])]) == 1
     output, errors = capsys.readouterr()
     assert output == "" and len(errors.splitlines()) == 1
     assert errors.startswith(f"Error: {os.path.normpath(path)}")
@@ -216,7 +219,7 @@ def test_bad_models_are_named(folder, capsys, command, name):
 def test_models_of_something_else(folder, tmp_path, capsys, build, message):
     path = tmp_path / "model.safetensors"
     save_packed(build(), path)
-    assert main(["predict", str(path), str(folder / "0.png")]) == 1
+    assert main(["predict", "--model", str(path), str(folder / "0.png")]) == 1
     output, errors = capsys.readouterr()
     assert output == "" and errors.startswith(f"Error: {path} must ") and message in errors
     assert len(errors.splitlines()) == 1
@@ -224,8 +227,8 @@ def test_models_of_something_else(folder, tmp_path, capsys, build, message):
 
 def test_names_that_do_not_fit(folder, capsys, monkeypatch):
     packed = dataclasses.replace(read_packed(folder / "nameless.safetensors"), class_names=("cat", "dog"))
-    monkeypatch.setattr(mml.__main__, "read_packed", lambda path: packed)
-    assert main(["predict", "nameless.safetensors", str(folder / "0.png")]) == 1
+    monkeypatch.setattr("mml.packing.read_packed", lambda path: packed)
+    assert main(["predict", "--model", "nameless.safetensors", str(folder / "0.png")]) == 1
     output, errors = capsys.readouterr()
     assert output == "" and errors.endswith("must name each of its 3 classes. Received: 2 names\n")
 
@@ -233,14 +236,14 @@ def test_names_that_do_not_fit(folder, capsys, monkeypatch):
 def test_outputs_that_are_no_numbers(folder, tmp_path, capsys):
     model = classifier(keras.layers.Rescaling(3e38), keras.layers.Rescaling(3e38), keras.layers.Dense(2))
     save_packed(model, tmp_path / "model.safetensors")
-    assert main(["predict", str(tmp_path / "model.safetensors"), str(folder / "0.png")]) == 1
+    assert main(["predict", "--model", str(tmp_path / "model.safetensors"), str(folder / "0.png")]) == 1
     output, errors = capsys.readouterr()
     assert output == "" and re.fullmatch(r"Error: .* gives no finite numbers for .*0\.png\.\n", errors)
 
 
 def test_names_cannot_command_the_terminal(folder, tmp_path, capsys):
     save_packed(classifier(keras.layers.Dense(2)), tmp_path / "m.safetensors", ["\x1b[2J\nowl", "Käuzchen"])
-    assert main(["predict", str(tmp_path / "m.safetensors"), str(folder / "0.png"), "a\x1b\nb\udc80"]) == 1
+    assert main(["predict", "--model", str(tmp_path / "m.safetensors"), str(folder / "0.png"), "a\x1b\nb\udc80"]) == 1
     output, errors = capsys.readouterr()
     assert sorted(line[10:] for line in output.splitlines()[1:]) == ["Käuzchen", r"\x1b[2J\nowl"]
     assert errors == "Error: a\\x1b b\\udc80 does not exist.\n"
@@ -278,7 +281,7 @@ def test_info_counts_what_the_file_holds(tmp_path, capsys, rest):
         "ternary weights": [
             f"{n_ternary:,}",
             f"{packed_bytes:,}",
-            f"{8 * packed_bytes / n_ternary:.2f} bits a weight, {zeros / n_ternary:.1%} zeros",
+            f"{8 * packed_bytes / n_ternary:.2f} bits per weight, {zeros / n_ternary:.1%} zeros",
         ],
         "other weights": [f"{n_rest:,}", f"{width * n_rest:,}", rest],
         "header": [f"{size - packed_bytes - width * n_rest:,}", "architecture,", "names, scales"],
@@ -324,10 +327,10 @@ def test_info_counts_layers_of_models_within(tmp_path, capsys):
 )
 def test_an_architecture_that_does_not_tell(folder, capsys, monkeypatch, config):
     packed = dataclasses.replace(read_packed(folder / "named.safetensors"), config=config)
-    monkeypatch.setattr(mml.__main__, "read_packed", lambda path: packed)
+    monkeypatch.setattr("mml.packing.read_packed", lambda path: packed)
     assert main(["info", "named.safetensors"]) == 0
     assert "input    not known\n" in capsys.readouterr().out
-    assert main(["predict", "named.safetensors", str(folder / "0.png")]) == 1
+    assert main(["predict", "--model", "named.safetensors", str(folder / "0.png")]) == 1
     assert "1 or 3 channels. Received: not known" in capsys.readouterr().err
 
 
@@ -344,13 +347,36 @@ def test_many_names_are_wrapped(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["predict"], ["predict", "model"], ["info"], ["info", "a", "b"], ["train"]]
+    "arguments",
+    [[], ["predict"], ["predict", "--model", "model"], ["info", "a", "b"], ["info", "--model", "a"], ["train"]],
+    ids=str,
 )
 def test_wrong_usage(capsys, arguments):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
     assert capsys.readouterr().err.startswith("usage: python -m mml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "cat.png"], "python -m mml predict: error: name a packed model's file with --model FILE"),
+        (["info"], "python -m mml info: error: name a packed model's file"),
+    ],
+)
+def test_without_a_model_the_command_asks_for_one(capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.splitlines()[-1] == message
+
+
+def test_images_may_come_before_the_model(folder, capsys):
+    paths = [str(folder / f"{index}.png") for index in range(2)]
+    assert main(["predict", *paths, "--model", str(folder / "named.safetensors")]) == 0
+    assert list(printed(capsys.readouterr().out)) == paths
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["info", "--help"]])
@@ -369,22 +395,114 @@ def test_example_in_the_docstring(tmp_path, monkeypatch):
     assert result.attempted == 2 and result.failed == 0
 
 
+# === The backend ===
+
+# Chooses a backend as if only the packages named on the command line were installed.
+CHOOSE = """
+import importlib.util, os, sys
+
+installed = sys.argv[1].split()
+importlib.util.find_spec = lambda name: name in installed or None
+import mml.__main__
+assert "keras" not in sys.modules
+chosen = mml.__main__._choose_backend()
+print(chosen, os.environ.get("KERAS_BACKEND"), "keras" in sys.modules)
+"""
+
+
+def choose(installed, home, **environment):
+    """What a process chooses in which only these backends are installed, with this folder as home."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KERAS")}
+    done = subprocess.run(
+        [sys.executable, "-c", CHOOSE, installed],
+        env=kept | {"HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("installed", "backend"),
+    [("jax", "jax"), ("torch", "torch"), ("tensorflow", "tensorflow"), ("tensorflow torch", "torch")],
+)
+def test_an_installed_backend_is_chosen(tmp_path, installed, backend):
+    assert choose(installed, tmp_path) == ["True", backend, "False"]
+
+
+def test_without_any_backend_none_is_chosen(tmp_path):
+    assert choose("", tmp_path) == ["False", "None", "False"]
+
+
+@pytest.mark.parametrize("variable", ["HOME", "KERAS_HOME"])
+@pytest.mark.parametrize(
+    ("text", "backend"),
+    [
+        ('{"backend": "torch"}', "torch"),
+        ('{"backend": "tensorflow"}', "jax"),  # what Keras writes by itself, and it is not installed
+        ('{"backend": "no/name"}', "jax"),
+        ('{"backend": 5}', "jax"),
+        ('{"floatx": "float32"}', "jax"),
+        ("[]", "jax"),
+        ("{", "jax"),
+    ],
+)
+def test_the_configuration_file_of_keras_comes_first(tmp_path, variable, text, backend):
+    folder = tmp_path / ".keras" if variable == "HOME" else tmp_path
+    folder.mkdir(exist_ok=True)
+    (folder / "keras.json").write_text(text)
+    environment = {} if variable == "HOME" else {"KERAS_HOME": str(folder)}
+    assert choose("jax torch", tmp_path, **environment) == ["True", backend, "False"]
+
+
+def test_a_backend_that_is_set_stays(tmp_path):
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"backend": "torch"}')
+    assert choose("jax torch", tmp_path, KERAS_BACKEND="tensorflow") == ["True", "tensorflow", "False"]
+    assert choose("jax torch", tmp_path, KERAS_BACKEND="") == ["True", "torch", "False"]  # Keras reads it as not set
+
+
+def test_once_keras_is_imported_nothing_is_set(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND")
+    assert mml.__main__._choose_backend() is True
+    assert "KERAS_BACKEND" not in os.environ
+
+
+def test_without_any_backend_it_says_what_to_install(folder, capsys, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.setenv("KERAS_HOME", str(folder))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["info", str(folder / "named.safetensors")]) == 1
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors == "Error: Keras needs a backend: jax, torch, tensorflow. Install one, such as: pip install jax\n"
+
+
 # === As a program ===
 
+MODULE = [sys.executable, "-m", "mml"]
+SCRIPT = [os.path.join(sysconfig.get_path("scripts"), "mml")]
 
-def run(*arguments):
+
+def run(*arguments, start=MODULE, **environment):
+    kept = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     return subprocess.run(
-        [sys.executable, "-m", "mml", *map(str, arguments)],
-        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONIOENCODING": "ascii"},
+        [*start, *map(str, arguments)],
+        env=kept | {"JAX_PLATFORMS": "cpu", "PYTHONIOENCODING": "ascii"} | environment,
         capture_output=True,
         text=True,
         timeout=300,
     )
 
 
-def test_program_predicts(folder, tmp_path):
+@pytest.mark.parametrize("start", [MODULE, SCRIPT], ids=["module", "script"])
+def test_program_predicts(folder, tmp_path, start):
     save_packed(classifier(keras.layers.Dense(2)), tmp_path / "model.safetensors", ["Käuzchen", "Maus"])
-    result = run("predict", tmp_path / "model.safetensors", folder / "0.png", folder / "text.png")
+    result = run(
+        "predict", "--model", tmp_path / "model.safetensors", folder / "0.png", folder / "text.png", start=start
+    )
     assert result.returncode == 1
     assert result.stdout.splitlines()[0] == str(folder / "0.png")
     assert {line[10:] for line in result.stdout.splitlines()[1:]} == {r"K\xe4uzchen", "Maus"}
@@ -395,3 +513,12 @@ def test_program_on_a_bad_model(folder):
     result = run("info", folder / "damaged.safetensors")
     assert result.returncode == 1 and result.stdout == ""
     assert result.stderr.startswith(f"Error: {folder / 'damaged.safetensors'} ") and result.stderr.count("\n") == 1
+
+
+def test_help_needs_no_keras(tmp_path):
+    (tmp_path / "keras.py").write_text("raise RuntimeError('imported')")
+    result = run("predict", "--help", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0 and result.stderr == ""
+    assert (
+        "RuntimeError: imported" in run("info", "model", PYTHONPATH=str(tmp_path)).stderr
+    )  # this is what was avoided

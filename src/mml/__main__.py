@@ -2,42 +2,48 @@
 
 import argparse
 import collections
+import importlib.util
+import json
 import math
+import os
 import sys
 import textwrap
+from pathlib import Path
 
-import keras
 import numpy as np
-from scipy.special import softmax
 
-from mml.packing import read_packed, unpack_ternary
 from mml.images import read_image
 
 PROG = "python -m mml"
-BATCH = 32  # images predicted at once, so that activations take no more memory for more images
+BACKENDS = ("jax", "torch", "tensorflow")  # the first one that is installed is taken
+BATCH = 32  # images predicted at once, so that more images do not take more memory for activations
 MOST = 5  # classes printed for an image
 WIDTH = 100  # of a line
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command: `predict MODEL IMAGE...` or `info MODEL`.
+    """Run one command: `predict --model FILE IMAGE...` or `info FILE`.
 
     `predict` prints the most probable classes of each image, at most five. It reads all images before it builds
     the model, and leaves out those that it cannot read, see `mml.images.read_image`. The probabilities are the
-    softmax of the model's outputs, or the outputs themselves where a softmax comes last in the model.
+    softmax of the model's outputs, or the outputs themselves where the model ends in a softmax.
 
-    `info` prints what the file holds: classes and layers, and number and bytes of the weights.
+    `info` prints what the file holds: its classes and layers, and the number and the bytes of its weights.
 
-    Results go to stdout. What is wrong goes to stderr, one line for each file.
+    Results go to stdout. Errors go to stderr, one line for each file.
+
+    If neither the environment variable `KERAS_BACKEND` nor Keras's configuration file names a backend that is
+    installed, and Keras is not imported yet, it sets the variable to the first installed one of `jax`, `torch` and
+    `tensorflow`.
 
     Args:
-        arguments: List of strings; those that Python was started with by default.
+        arguments: List of strings. By default, those that Python was started with.
 
     Returns:
-        The exit status: 0, or 1 if the model or an image could not be used.
+        The exit status: 0, or 1 if the model or an image could not be used or if no backend is installed.
 
     Raises:
-        SystemExit: With status 2 if the arguments are wrong, with 0 after `--help`.
+        SystemExit: With status 2 if the arguments are wrong or name no model, with 0 after `--help`.
 
     Example:
 
@@ -45,7 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
     >>> main(["info", "missing.safetensors"])
     1
     """
+    if arguments is None:  # started as a program
+        for stream in (sys.stdout, sys.stderr):  # a name may have characters that the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parsed = _parser().parse_args(arguments)
+    if parsed.model is None:
+        parsed.parser.error(parsed.without_model)
+    if not _choose_backend():
+        return _complain(f"Keras needs a backend: {', '.join(BACKENDS)}. Install one, such as: pip install jax")
+
+    from mml.packing import read_packed  # imports Keras, with the backend chosen
+
     try:
         packed = read_packed(parsed.model)
         return _predict(packed, parsed.images) if parsed.command == "predict" else _info(packed)
@@ -58,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog=PROG,
-        description="Use a packed model: a file of ternary weights that mml.packing.save_packed wrote.",
+        description="Use a packed model: a file of ternary weights, written by mml.packing.save_packed.",
         epilog=f"`{PROG} COMMAND --help` says more about a command.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -66,19 +82,43 @@ def _parser():
         "predict",
         help="print the most probable classes of images",
         description=f"Print the {MOST} most probable classes of each image. Images of any size and kind are cropped "
-        "around their middle and resized to what the model takes. Files that cannot be read are named on stderr; "
-        "the exit status is 1 then.",
+        "around their middle and resized to what the model takes. Files that cannot be read are named on stderr, and "
+        "the exit status is then 1.",
     )
-    predict.add_argument("model", metavar="MODEL", help="a packed model's file")
+    predict.add_argument("--model", metavar="FILE", help="a packed model's file")
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="an image file")
+    predict.set_defaults(parser=predict, without_model="name a packed model's file with --model FILE")
     info = commands.add_parser(
         "info",
         help="print what a packed model's file holds",
-        description="Print what a packed model's file holds: its classes and layers, number and bytes of its "
-        "weights, and what they would take as float32.",
+        description="Print what a packed model's file holds: its classes and layers, the number and the bytes of its "
+        "weights, and how many bytes they would take as float32.",
     )
-    info.add_argument("model", metavar="MODEL", help="a packed model's file")
+    info.add_argument("model", metavar="FILE", nargs="?", help="a packed model's file")
+    info.set_defaults(parser=info, without_model="name a packed model's file")
     return parser
+
+
+def _choose_backend():
+    """Tell whether Keras has a backend, and set an installed one if none is set."""
+    if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules:
+        return True
+    for backend in (_configured_backend(), *BACKENDS):
+        if backend and importlib.util.find_spec(backend):
+            os.environ["KERAS_BACKEND"] = backend
+            return True
+    return False
+
+
+def _configured_backend():
+    """Return the backend that Keras's configuration file names, or None. Keras itself writes one with a default."""
+    home = os.path.expanduser("~")
+    folder = os.environ.get("KERAS_HOME") or os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
+    try:
+        backend = json.loads(Path(folder, "keras.json").expanduser().read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):  # Keras takes its default then, or says what is wrong
+        return None
+    return backend if isinstance(backend, str) and backend.isidentifier() else None
 
 
 def _predict(packed, paths):
@@ -91,7 +131,7 @@ def _predict(packed, paths):
     read, failed = [], 0
     for path in paths:
         try:
-            # Whole numbers, so that bytes hold them: a quarter of the memory.
+            # The pixels are whole numbers. As bytes they take a quarter of the memory.
             read.append((path, read_image(path, *shape).astype("uint8")))
         except (FileNotFoundError, ValueError) as error:
             failed = _complain(error)
@@ -113,22 +153,31 @@ def _predict(packed, paths):
             if not np.isfinite(row).all():
                 failed = _complain(f"{packed.path} gives no finite numbers for {path}.")
                 continue
-            probabilities = row if normalized else softmax(row)
+            probabilities = row if normalized else _softmax(row)
             print(_one_line(path))
             for index in np.argsort(-probabilities, kind="stable")[:MOST]:
                 print(f"  {probabilities[index]:6.1%}  {_one_line(names[index])}")
     return failed
 
 
+def _softmax(logits):
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
 def _ends_in_softmax(model):
+    import keras
+
     last = model
     while isinstance(last, keras.Model):
         last = last.outputs[0]._keras_history.operation
-    # A layer, or the operation that a functional model makes of the function.
+    # A layer `Softmax`, or the operation of that name that a functional model makes of the function.
     return type(last).__name__ == "Softmax" or getattr(last, "activation", None) is keras.activations.softmax
 
 
 def _info(packed):
+    from mml.packing import unpack_ternary
+
     shapes = packed.ternary_shapes
     rest = [array for name, array in packed.arrays.items() if name not in shapes]
     n_ternary, n_rest = sum(map(math.prod, shapes.values())), sum(array.size for array in rest)
@@ -136,7 +185,7 @@ def _info(packed):
     rest_bytes = sum(array.nbytes for array in rest)
     zeros = sum(np.sum(unpack_ternary(packed.arrays[name], shape) == 0) for name, shape in shapes.items())
     float_bytes = 4 * (n_ternary + n_rest)
-    share = f"{8 * ternary_bytes / n_ternary:.2f} bits a weight, {zeros / n_ternary:.1%} zeros" if n_ternary else ""
+    share = f"{8 * ternary_bytes / n_ternary:.2f} bits per weight, {zeros / n_ternary:.1%} zeros" if n_ternary else ""
 
     for label, items in (
         ("file", [str(packed.path)]),
@@ -146,7 +195,7 @@ def _info(packed):
         ("classes", packed.class_names or ["without names"]),
         ("layers", _layer_counts(packed.config)),
     ):
-        # Lines break between items, not within one.
+        # Lines break between items only.
         text = ", ".join(_one_line(item).replace(" ", "\xa0") for item in items)
         lines = textwrap.wrap(text, WIDTH - 9, break_long_words=False, break_on_hyphens=False)
         print(f"{label:9}" + f"\n{'':9}".join(lines).replace("\xa0", " "))
@@ -163,12 +212,12 @@ def _info(packed):
 
 
 def _inner_layers(config):
-    """Layers of a model in Keras's serialised form, those of models within it included."""
+    """Return the layers of a model in Keras's serialised form, including those of models within it."""
     try:
         layers = config["config"]["layers"]
         layers = [layer for layer in layers if layer["class_name"] != "InputLayer"]  # nothing is computed there
         return [inner for layer in layers for inner in _inner_layers(layer) or [layer]]
-    except (KeyError, TypeError):  # one layer, or no such form
+    except (KeyError, TypeError):  # a single layer, or another form
         return []
 
 
@@ -178,7 +227,7 @@ def _layer_counts(config):
 
 
 def _input_shape(config):
-    """Shape of a model's one input without the batch, or None where the serialised form does not tell."""
+    """Return the shape of a model's only input without the batch, or None if the serialised form does not tell."""
     try:
         inputs = [layer for layer in config["config"]["layers"] if layer["class_name"] == "InputLayer"]
         return tuple(inputs[0]["config"]["batch_shape"][1:]) if len(inputs) == 1 else None
@@ -196,11 +245,9 @@ def _complain(error):
 
 
 def _one_line(text):
-    # Names come from files: no control characters for the terminal, no halves of characters.
+    # Names come from files. They must not send control characters to the terminal.
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 if __name__ == "__main__":
-    for stream in (sys.stdout, sys.stderr):  # names that the terminal's encoding lacks
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     sys.exit(main())
