@@ -76,6 +76,44 @@ def test_quantisation_of_zeros_is_zeros():
     np.testing.assert_allclose(scale, np.full((2, 1), 1e-5 / 127), rtol=1e-6)
 
 
+def as_numpy(tensor):
+    return keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("magnitude", [0, 1e-7, 1e-3, 1, 60000])
+def test_codes_and_scales_in_low_precision_are_those_of_float32(dtype, magnitude):
+    rng = np.random.default_rng(0)
+    x = keras.ops.cast(magnitude * rng.uniform(-1, 1, size=(5, 64)), dtype)
+    exact = as_numpy(x).astype("float32")
+    for function in (ops.absmax_quantize, ops.absmean_ternarize):
+        codes, scale = function(x)
+        expected, expected_scale = function(exact)
+        assert keras.backend.standardize_dtype(codes.dtype) == dtype
+        assert keras.backend.standardize_dtype(scale.dtype) == "float32"
+        np.testing.assert_array_equal(as_numpy(codes), expected)
+        np.testing.assert_array_equal(scale, expected_scale)
+        by_oracle, oracle_scale = getattr(oracle, function.__name__)(exact.astype("float64"))
+        np.testing.assert_allclose(scale, oracle_scale, rtol=1e-6)
+        assert np.mean(as_numpy(codes) == by_oracle) > 0.99, "all but what lies on a boundary"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradients_in_low_precision(dtype):
+    # The upstream gradient is small, as that of a mean over a batch is. float16 can hold it, but not its products
+    # with the scales.
+    rng = np.random.default_rng(0)
+    x, upstream = rng.normal(size=(4, 3, 64)), 1e-4 * rng.normal(size=(4, 3, 8))
+    gain, kernel = np.ones(64, "float32"), (0.02 * rng.normal(size=(64, 8))).astype("float32")
+    x, upstream = (keras.ops.convert_to_numpy(keras.ops.cast(array, dtype)) for array in (x, upstream))
+    low, gradients = value_and_gradients(ops.bit_linear, [x, gain, kernel], upstream)
+    exact = [x.astype("float32"), gain, kernel]
+    expected, expected_gradients = value_and_gradients(ops.bit_linear, exact, upstream.astype("float32"))
+    for a, e in zip((low, *gradients), (expected, *expected_gradients), strict=True):
+        a, e = as_numpy(a), as_numpy(e)
+        assert np.all(np.isfinite(a)) and np.sqrt(np.mean((a - e) ** 2)) < 0.01 * np.sqrt(np.mean(e**2))
+
+
 def test_quantisation_is_without_gradient_and_the_ternary_scale_has_one():
     w = np.array([[0.3, -1.2], [0.8, 0.1]], "float32")
     # Beside `0 * w`, since torch differentiates nothing that has no gradient at all.
