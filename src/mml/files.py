@@ -1,16 +1,68 @@
-"""Files that are there whole, or not at all."""
+"""Files that are complete or absent, whatever happens while they are written."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def partial_name(path: str | os.PathLike) -> Path:
+    """Return the temporary name of a file, in the same folder, for the time until it is complete.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A `pathlib.Path`.
+
+    Example:
+
+    >>> from mml.files import partial_name
+    >>> partial_name("runs/best.weights.h5").name
+    'partial.best.weights.h5'
+    """
+    path = Path(path)
+    return path.with_name(f"partial.{path.name}")
+
+
+def move_into_place(partial: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Give a complete file its name, replacing what had that name before.
+
+    The file reaches the disk before it gets the name, and the name reaches the disk before this function returns.
+    So if the power fails, the name stands for the old file or for the new one, and both are complete. Windows cannot
+    sync a folder, and neither can some network file systems. There, the new name may not survive a power failure.
+
+    Args:
+        partial: The complete file.
+        path: Its name from now on, on the same file system.
+
+    Raises:
+        OSError: If the system can't write or move the file.
+
+    Example:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from mml.files import move_into_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     partial, path = Path(folder) / "partial.log.txt", Path(folder) / "log.txt"
+    ...     length = partial.write_text("done")
+    ...     move_into_place(partial, path)
+    ...     path.read_text()
+    'done'
+    """
+    with open(partial, "rb+") as file:  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    _sync_folder(Path(path).parent)
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file under a temporary name, and move it into place when it is complete.
 
-    A process killed in between, or an error, leaves what was there before.
+    An error, a killed process or a power failure leaves the file that was there before, see `move_into_place`.
 
     Args:
         path: The file.
@@ -29,7 +81,49 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     ...     (Path(folder) / "log.txt").read_text()
     'done'
     """
+    partial = partial_name(path)
+    try:
+        yield partial
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    move_into_place(partial, path)
+
+
+def make_folder(path: str | os.PathLike) -> None:
+    """Make a folder and its missing parents, so that they survive a power failure; see `move_into_place`.
+
+    Args:
+        path: The folder. If it exists, nothing happens.
+
+    Raises:
+        OSError: If the system can't make the folder.
+
+    Example:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from mml.files import make_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     make_folder(Path(folder) / "runs" / "first")
+    ...     [path.name for path in Path(folder, "runs").iterdir()]
+    ['first']
+    """
     path = Path(path)
-    partial = path.with_name(f"partial.{path.name}")
-    yield partial
-    os.replace(partial, path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder):
+    if not hasattr(os, "O_DIRECTORY"):  # Windows
+        return
+    descriptor = os.open(folder, os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # POSIX's answer where a file system has no sync for folders
+            raise
+    finally:
+        os.close(descriptor)
