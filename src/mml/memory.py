@@ -1,37 +1,64 @@
-"""Memory that a training step gives back is kept for the next one."""
+"""Keep the memory that a training step frees, so that the next step need not ask the system for it again."""
 
 import ctypes
 import platform
-
-import keras
 
 # The parameters of mallopt, from glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep what JAX's steps on a CPU free, up to their peak, rather than return it to the system at once.
+def keep_freed_memory() -> bool:
+    """Make JAX's steps on a CPU reuse the memory that earlier steps freed.
 
-    A compiled step asks for one block of some hundred megabytes and frees it at its end. glibc gives a block of
-    that size back to Linux, which has to find and clear 4096 bytes at a time when the next step asks again: about
-    a third of a training step. Only the heap of the thread that called the program can hold such a block, so JAX
-    is told to run it there, and no longer returns before a step on a CPU is done.
+    On two cores this saves about a third of a training step. A compiled step allocates one block of some hundred
+    megabytes and frees it at its end. By default, glibc returns a block of that size to Linux. The next step asks for
+    it again, and Linux has to find and clear it, 4096 bytes at a time. After this call, glibc keeps what is freed, so
+    the process holds on to its peak memory.
 
-    It has no effect where the C library is another, with another backend than JAX, and once JAX has started.
+    glibc can keep such a block only for the thread that runs the program's own code. So this call also turns off
+    JAX's asynchronous dispatch on CPUs: a step then runs in the calling thread, and returns when it is done.
+
+    Call this before JAX computes for the first time. JAX reads that option once, when it creates its CPU client.
+
+    Returns:
+        Whether the setting is in effect. It is not, and nothing has changed, if the C library is not glibc, if the
+        backend of Keras is not JAX, if JAX has created its client already, or if JAX no longer has the option.
 
     Example:
 
     >>> from mml.memory import keep_freed_memory
-    >>> keep_freed_memory()
+    >>> type(keep_freed_memory())
+    <class 'bool'>
 
     Reference:
         The GNU C Library Reference Manual, section 3.2.3.10, "Malloc Tunable Parameters".
     """
-    if platform.libc_ver()[0] != "glibc" or keras.backend.backend() != "jax":
-        return
-    import jax  # only where it is the backend
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    import keras  # only to learn the backend
 
+    if keras.backend.backend() != "jax":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None or not _run_in_calling_thread():
+        return False
+    no_mappings = mallopt(_MMAP_MAX, 0)  # large blocks come from the heap, not from mappings of their own
+    no_trimming = mallopt(_TRIM_THRESHOLD, -1)  # the heap never shrinks
+    return bool(no_mappings and no_trimming)
+
+
+def _run_in_calling_thread():
+    """Turn off asynchronous dispatch on CPUs if that is still possible; return whether it is off."""
+    import jax
+
+    asynchronous = jax.config.values.get("jax_cpu_enable_async_dispatch")
+    if not asynchronous:  # None if JAX no longer has this option
+        return asynchronous is False
+    try:
+        devices = jax.config.values["jax_num_cpu_devices"]
+        jax.config.update("jax_num_cpu_devices", devices + 2)  # JAX refuses to change this once it has a client
+    except (KeyError, RuntimeError):
+        return False
+    jax.config.update("jax_num_cpu_devices", devices)
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(_MMAP_MAX, 0)  # from the heap, not from a mapping of its own ...
-    mallopt(_TRIM_THRESHOLD, -1)  # ... that is not cut back
+    return True
