@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import io
+import sys
 import threading
 import tracemalloc
 import warnings
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from sklearn.datasets import load_digits
 
 from mml import data as mml_data
@@ -102,12 +104,9 @@ def test_digits_are_the_digits():
     assert data.x_train.shape == (500, 32, 32, 3) and data.y_test.shape == (100, 1)
     assert data.x_train.dtype == data.y_train.dtype == np.uint8
     np.testing.assert_array_equal(data.y_train[:, 0], labels[:500])
-    # Enlarged fourfold, bilinearly: a pixel's centre lies at (i + 0.5) / 4 - 0.5 between those of the digit.
-    position = np.clip((np.arange(32) + 0.5) / 4 - 0.5, 0, 7)
-    weights = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(8)))  # [32, 8]
-    digits = np.concatenate([images[:500], images[1497:1597]]).reshape(-1, 8, 8)
-    expected = np.rint(255 / 16 * weights @ digits @ weights.T)
-    np.testing.assert_allclose(np.concatenate([data.x_train, data.x_test])[..., 0], expected, atol=1)
+    digits = np.concatenate([images[:500], images[1497:1597]]).reshape(-1, 8, 8) * (255 / 16)
+    expected = np.rint(ndimage.zoom(digits, (1, 4, 4), order=1, mode="nearest", grid_mode=True))  # bilinear
+    np.testing.assert_array_equal(np.concatenate([data.x_train, data.x_test])[..., 0], expected)
     for pictures in (data.x_train, data.x_test):
         assert (pictures == pictures[..., :1]).all()
     assert data.class_names == tuple("0123456789")
@@ -129,6 +128,15 @@ def test_no_network_gives_digits_with_a_warning_and_an_empty_cache(tmp_path):
     assert "digits" in data.source
     assert caught[0].filename == __file__
     assert not [path for path in (tmp_path / "keras").rglob("*") if path.is_file()]
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [])
+    for source in ("digits", "auto"):
+        with pytest.raises(ImportError, match=r"embedded digits needs sklearn. .*pip install 'mml-vision\[book\]'"):
+            load_cifar10(source=source)
 
 
 def test_no_network_is_an_error_where_cifar10_is_asked_for():
@@ -292,7 +300,7 @@ def test_compression_bomb_costs_no_memory(npz):
     write(npz, members)
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="bytes in the place of"):
+        with pytest.raises(ValueError, match="bytes instead of"):
             load_cifar10(0.0001)
         _, peak = tracemalloc.get_traced_memory()
     finally:

@@ -1,4 +1,4 @@
-"""CIFAR-10 at a share of its size, and what stands in for it where it cannot be had."""
+"""The first images of CIFAR-10, and handwritten digits for use when CIFAR-10 is not available."""
 
 import contextlib
 import dataclasses
@@ -13,23 +13,25 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from mml.optional import require
+
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000  # images in the whole data set; a split is a share of these
+CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000  # images in the whole data set; a split is a fraction of these
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 KERAS_ARCHIVE = "cifar-10-batches-py-target_archive"  # Keras's name for the archive in its cache
-STALLED_SECONDS = 60  # a download that gives nothing for so long has failed
+STALLED_SECONDS = 60  # a download that receives nothing for so long has failed
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageDataset:
-    """Labelled images, split in two, and the word on what they are.
+    """Labelled images, split into a training and a test part, and a sentence about where they come from.
 
     Args:
         x_train, x_test: Images, uint8 `[images, 32, 32, 3]`, 0 to 255.
         y_train, y_test: Labels, uint8 `[images, 1]`: indices into `class_names`.
         class_names: Name of each class.
-        source: A sentence that says what data this is and how much of it.
+        source: A sentence that says which data this is, and how much of it.
 
     Example:
 
@@ -52,24 +54,25 @@ class ImageDataset:
 def load_cifar10(split: float = 0.01, source: str = "auto") -> ImageDataset:
     """Load the first images of CIFAR-10.
 
-    Where from, in this order: the file of arrays that the environment variable `CIFAR10_NPZ` names; Keras's
-    cache; Keras's download, from the address in `CIFAR10_URL` where that is set. With `source="auto"`, if none
-    can be had, scikit-learn's handwritten digits come in their place, enlarged to the same shapes, with a
-    warning.
+    If the environment variable `CIFAR10_NPZ` is set, the images come from the file of arrays that it names.
+    Otherwise they come from Keras's cache. If they are not in there, Keras downloads them, from the address in
+    `CIFAR10_URL` if that is set. If the download fails and `source="auto"`, this function warns and returns
+    scikit-learn's handwritten digits instead, enlarged to the same shapes.
 
     Args:
-        split: Share of the 50,000 training and of the 10,000 test images, in `(0, 1]`; 0.01 gives the first 500
-            and the first 100.
-        source: `"auto"`; or `"cifar10"` or `"digits"`, to get that or an error.
+        split: Fraction of the 50,000 training images and of the 10,000 test images, in `(0, 1]`; 0.01 gives the first
+            500 and the first 100.
+        source: `"auto"`, or `"cifar10"` or `"digits"` to get that data set or an error.
 
     Returns:
         An `ImageDataset`.
 
     Raises:
-        ValueError: If `split` or `source` is none of these, if the split asks for more images than there are, or
-            if a file is not what it should be.
+        ValueError: If `split` or `source` is none of these, if the split asks for more images than there are, or if
+            the file that `CIFAR10_NPZ` names is damaged or holds other arrays.
         FileNotFoundError: If `CIFAR10_NPZ` names no file.
         ConnectionError: If `source="cifar10"` and the download failed. Nothing of it is kept.
+        ImportError: If scikit-learn, which contains the digits, is needed and not installed.
 
     Example:
 
@@ -98,8 +101,9 @@ def load_cifar10(split: float = 0.01, source: str = "auto") -> ImageDataset:
         except ConnectionError as error:
             if source == "cifar10":
                 raise
-            warnings.warn(f"Using scikit-learn's handwritten digits in the place of CIFAR-10.\n{error}", stacklevel=2)
-            return load_cifar10(split, source="digits")
+            digits = load_cifar10(split, source="digits")
+            warnings.warn(f"Using scikit-learn's handwritten digits instead of CIFAR-10.\n{error}", stacklevel=2)
+            return digits
     return _take(split, arrays, class_names, name)
 
 
@@ -109,14 +113,14 @@ def _take(split, arrays, class_names, name):
     if n_train > len(x_train) or n_test > len(x_test):
         largest = min(len(x_train) / CIFAR10_TRAIN, len(x_test) / CIFAR10_TEST)
         raise ValueError(
-            f"`split`={split} asks for {n_train:,} training and {n_test:,} test images, and the source, {name}, "
+            f"`split`={split} asks for {n_train:,} training and {n_test:,} test images, but the source, {name}, "
             f"holds {len(x_train):,} and {len(x_test):,}. Ask for at most {int(largest * 10_000) / 10_000}, or see "
-            "`load_cifar10` for how to get the whole of CIFAR-10."
+            "`load_cifar10` for how to get all of CIFAR-10."
         )
     if not n_train or not n_test:
         raise ValueError(f"`split` must leave at least one image. Received: split={split}")
     return ImageDataset(
-        x_train[:n_train].copy(),  # so that the rest need not stay in memory
+        x_train[:n_train].copy(),  # a copy, so that the rest does not stay in memory
         y_train[:n_train].copy(),
         x_test[:n_test].copy(),
         y_test[:n_test].copy(),
@@ -135,7 +139,7 @@ def _npz(path):
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = [_npz_array(archive, name, most[name]) for name in most]
-    # Whatever zipfile, zlib and NumPy raise on damaged bytes, of which there are many kinds.
+    # zipfile, zlib and NumPy raise many kinds of errors on damaged bytes.
     except Exception as error:
         raise ValueError(
             f"CIFAR10_NPZ must name an .npz file with x_train and x_test, uint8 (images, 32, 32, 3), and y_train and "
@@ -152,7 +156,7 @@ def _npz(path):
 
 
 def _npz_array(archive, name, most):
-    # The header is judged before a byte of data is read, so no file can ask for absurd memory or for a pickle.
+    # Check the header before reading any data, so that no file can make this allocate too much or load a pickle.
     member = f"{name}.npy"
     if member not in archive.namelist():
         raise ValueError(f"there is no {name}")
@@ -167,14 +171,14 @@ def _npz_array(archive, name, most):
         if dtype != np.uint8 or fortran_order or shape[1:] != image or not 1 <= shape[0] <= most:
             raise ValueError(f"{name} is {dtype} {shape}")
         size = int(np.prod(shape))
-        data = file.read(size + 1)  # to the end, so that the archive's checksum is tested
+        data = file.read(size + 1)  # past the end, because only then does zipfile test the checksum
     if len(data) != size:
-        raise ValueError(f"{name} has {len(data)} bytes in the place of {size}")
+        raise ValueError(f"{name} has {len(data)} bytes instead of {size}")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _keras():
-    """Let Keras read CIFAR-10 from its cache; put the archive there first where it is missing or broken."""
+    """Let Keras read CIFAR-10 from its cache. If the archive there is missing or damaged, download it first."""
     archive = _keras_home() / "datasets" / KERAS_ARCHIVE
     if not archive.exists() or _sha256(archive) != CIFAR10_SHA256:
         _download(archive)
@@ -183,7 +187,7 @@ def _keras():
 
 
 def _keras_home():
-    # Keras has no public word on it.
+    # As Keras finds its folder; it has no public function for this.
     if "KERAS_HOME" in os.environ:
         return Path(os.environ["KERAS_HOME"]).expanduser()
     home = os.path.expanduser("~")
@@ -196,18 +200,18 @@ def _sha256(path):
 
 
 def _download(archive):
-    """Get the archive, in full and with the right checksum, or nothing."""
+    """Download the complete archive with the right checksum, or leave nothing."""
     url = os.environ.get("CIFAR10_URL", CIFAR10_URL)
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder, _socket_timeout(STALLED_SECONDS):
         try:
             path = keras.utils.get_file("cifar10", url, cache_dir=folder, file_hash=CIFAR10_SHA256)
-        # Keras raises a plain Exception for a failed download, ValueError for a wrong checksum.
+        # Keras raises a plain Exception if the download fails, and ValueError if the checksum is wrong.
         except Exception as error:
             raise ConnectionError(
-                f"CIFAR-10 could not be had from {url}:\n{error}.\n"
-                "Try again with a network; or set CIFAR10_URL to another address of the same archive,\n"
-                "or CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, y_test."
+                f"CIFAR-10 could not be downloaded from {url}:\n{error}.\n"
+                "Try again when there is a network, set CIFAR10_URL to another address of the same archive,\n"
+                "or set CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, y_test."
             ) from error
         os.replace(path, archive)
 
@@ -223,14 +227,14 @@ def _socket_timeout(seconds):
 
 
 def _digits():
-    """Enlarge scikit-learn's 8x8 handwritten digits to the shapes of CIFAR-10."""
-    from scipy import ndimage
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    images = images.reshape(-1, 8, 8) * (255 / 16)
-    images = ndimage.zoom(images, (1, 4, 4), order=1, mode="nearest", grid_mode=True)  # bilinear
+    """Enlarge scikit-learn's 8x8 handwritten digits to the shapes of CIFAR-10, by bilinear interpolation."""
+    datasets = require("sklearn.datasets", "`load_cifar10` with the embedded digits")
+    images, labels = datasets.load_digits(return_X_y=True)
+    # The centre of pixel i, measured in pixels of the digit, and what each of these contributes there.
+    position = np.clip((np.arange(32) + 0.5) / 4 - 0.5, 0, 7)
+    weights = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(8)))  # [32, 8]
+    images = weights @ (images.reshape(-1, 8, 8) * (255 / 16)) @ weights.T  # exact in float64
     images = np.repeat(np.rint(images).astype(np.uint8)[..., None], 3, axis=-1)  # [N, 32, 32, 3]
     labels = labels.astype(np.uint8)[:, None]
-    n_train = len(images) * 5 // 6  # as CIFAR-10 is divided
+    n_train = len(images) * 5 // 6  # the same proportion as in CIFAR-10
     return images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]
