@@ -46,4 +46,4 @@ def train_distributed(directory, devices, batch_size=BATCH_SIZE, killing=(), pro
     config = dataclasses.replace(killed_run.CONFIG, batch_size=batch_size)
     run = train(killed_run.tiny_data(), config, directory, verbose=0)
     holders = {len(weight.value.sharding.device_set) for weight in run.model.weights}
-    print(json.dumps({"holders": sorted(holders), "shares": sorted(shares), "epochs": len(run.history)}))
+    print(json.dumps({"holders": sorted(holders), "shares": sorted(shares), "epochs": len(run.records)}))

@@ -1,4 +1,4 @@
-"""`mml.training` on several devices and in several processes, and in mixed precision."""
+"""`mml.training.devices`: runs on several devices and in several processes, and in mixed precision."""
 
 import dataclasses
 import json
@@ -10,11 +10,10 @@ import pytest
 from distributed_run import BATCH_SIZE, train_distributed
 from forked import Forked
 from killed_run import CONFIG, tiny_data
-from test_training import assert_same_files, weights_in
+from run_files import LATEST, assert_same_files, weights_in
 
-from mml import training
-from mml.models import VisionTransformerConfig
-from mml.training import ShuffledBatches, TrainingConfig, train
+from mml.training import Run, train
+from mml.training.checkpoints import read_history
 
 # Of 45 images: two full steps, and one of 13 images and 3 to fill up.
 SIXTEEN = dataclasses.replace(CONFIG, batch_size=BATCH_SIZE)
@@ -69,7 +68,7 @@ def assert_equal_within_rounding(folder, run):
     Likewise an activation at the edge of two of its 8-bit values may be rounded to the other one: losses are compared
     less tightly than float32 would allow.
     """
-    history = training._read_history(folder / "history.csv", CONFIG.epochs)
+    history = Run(None, read_history(folder / "history.csv", CONFIG.epochs), folder).history
     assert history["epoch"].tolist() == run.history["epoch"].tolist()
     for name in ("loss", "val_loss"):
         np.testing.assert_allclose(history[name][:1], run.history[name][:1], rtol=1e-5)
@@ -77,7 +76,7 @@ def assert_equal_within_rounding(folder, run):
     one_image = 1 / 45 + 1e-6  # two classes may be as likely as each other, within rounding
     np.testing.assert_allclose(history["acc"], run.history["acc"], atol=one_image)
 
-    ours, theirs = (weights_in(path / "latest.weights.h5") for path in (folder, run.path))
+    ours, theirs = (weights_in(path / LATEST) for path in (folder, run.path))
     assert ours.keys() == theirs.keys() and ours
     steps = int(ours["optimizer/vars/0"])
     for name in ours:
@@ -103,15 +102,15 @@ def test_eight_devices_train_as_one(eight_devices, one_device):
 
 
 def test_killed_by_sigterm_eight_devices_go_on_as_if_nothing_had_happened(eight_devices, tmp_path):
-    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("after", "latest", 1)), returncode=-15)
-    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("half", "latest", 1)), returncode=-15)
+    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("after", LATEST, 1)), returncode=-15)
+    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("half", LATEST, 1)), returncode=-15)
     finish(Forked(train_distributed, tmp_path, 8))
     folder, _ = eight_devices
     assert_same_files(tmp_path / folder.name, folder)
 
 
 def test_a_run_goes_on_with_another_number_of_devices(data, one_device, tmp_path):
-    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("after", "latest", 2)), returncode=-15)
+    finish(Forked(train_distributed, tmp_path, 8, BATCH_SIZE, ("after", LATEST, 2)), returncode=-15)
     assert_equal_within_rounding(train(data, SIXTEEN, tmp_path, verbose=0).path, one_device)
 
 
@@ -140,34 +139,7 @@ def test_two_processes_without_a_common_folder(one_device, tmp_path):
         assert "one folder that they share" in errors
 
 
-def test_processes_share_each_batch():
-    whole = ShuffledBatches(np.arange(45), np.arange(45), 16, seed=3, devices=8)
-    shares = [
-        ShuffledBatches(np.arange(45), np.arange(45), 16, seed=3, devices=8, process=process, processes=2)
-        for process in range(2)
-    ]
-    for index in range(3):
-        for expected, *parts in zip(whole[index], *(share[index] for share in shares), strict=True):
-            assert [len(part) for part in parts] == [8, 8]
-            np.testing.assert_array_equal(np.concatenate(parts), expected)
-
-
-# === Batches for several devices ===
-
-
-@pytest.mark.parametrize("images, expected", [(5, [8]), (8, [8]), (9, [16]), (16, [16]), (17, [16, 16])])
-def test_every_batch_can_be_shared(images, expected):
-    batches = ShuffledBatches(np.arange(images), np.arange(images), 16, seed=0, devices=8)
-    assert [len(x) for x, _, _ in batches] == expected
-    chosen = np.concatenate([x[weights == 1] for x, _, weights in batches])
-    np.testing.assert_array_equal(np.sort(chosen), np.arange(images))
-
-
-def test_what_cannot_be_shared():
-    with pytest.raises(ValueError, match="`batch_size` must be a multiple of the 3 devices.*batch_size=16"):
-        ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=3)
-    with pytest.raises(ValueError, match="`devices` must be a multiple of the 3 processes.*devices=8"):
-        ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=8, processes=3)
+# === What cannot be trained ===
 
 
 def test_only_data_parallelism(data, tmp_path):
@@ -179,21 +151,6 @@ def test_only_data_parallelism(data, tmp_path):
     ):
         train(data, CONFIG, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-
-
-def test_validation_loss_is_the_mean_over_the_images(data, tmp_path, monkeypatch):
-    """Five validation images in batches of two, the last one filled up, against Keras on one batch of five."""
-    monkeypatch.setattr(training, "VALIDATION_BATCH_SIZE", 2)
-
-    def linear_model(config, images):
-        return keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(10)])
-
-    small = dataclasses.replace(data, x_train=data.x_train[:, :4, :4] / 255)
-    config = TrainingConfig(VisionTransformerConfig((4, 4, 3), image_size=4, patch_size=4), epochs=1, batch_size=20)
-    run = train(small, config, tmp_path, verbose=0, build=linear_model)
-    result = run.model.evaluate(small.x_train[45:], small.y_train[45:], verbose=0, return_dict=True)
-    assert run.history["val_loss"][0] == pytest.approx(result["loss"], rel=1e-5)
-    assert run.history["val_acc"][0] == pytest.approx(result["acc"])
 
 
 # === Mixed precision ===

@@ -1,0 +1,8 @@
+"""Training that lives in a folder: a run is trained once, resumed after an interruption and loaded when complete."""
+
+from mml.training.batches import ShuffledBatches
+from mml.training.checkpoints import Checkpoint
+from mml.training.recipe import TrainingConfig, compile_model
+from mml.training.runs import Run, train
+
+__all__ = ["Checkpoint", "Run", "ShuffledBatches", "TrainingConfig", "compile_model", "train"]

@@ -1,0 +1,95 @@
+"""Batches of one size, in an order that follows from a seed and the number of the epoch."""
+
+import math
+
+import keras
+import numpy as np
+
+from mml.validation import positive_integer
+
+
+class ShuffledBatches(keras.utils.PyDataset):
+    """Batches in an order that follows from seed and epoch alone, so that a resumed run sees the same ones.
+
+    All batches of an epoch have the same size. JAX would compile a smaller last batch separately, which takes longer
+    than many steps, and several devices could not share it equally. So the last batch is filled up with images of
+    weight 0, which `compile_model` takes into account.
+
+    Args:
+        x: Images, `[images, ...]`.
+        y: Labels, `[images, ...]`.
+        batch_size: Images in a batch. With fewer images than that, all of them are one batch.
+        seed: Integer of at least 0.
+        devices: How many devices share a batch; `batch_size` must be a multiple of it.
+        process: If several processes feed the devices, which one this is, counted from 0.
+        processes: How many there are. Each gives its own share of each batch.
+
+    Returns:
+        For each index, a tuple of images, labels and float32 weights `[batch / processes]`. The weight is 1, or 0 for
+        an image that fills up the batch.
+
+    Raises:
+        ValueError: If there is not one label per image, if a number is not a positive integer, if the devices cannot
+            share a batch equally, or if the processes cannot share the devices equally.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.training import ShuffledBatches
+    >>> batches = ShuffledBatches(np.arange(5), np.arange(5), batch_size=2, seed=0)
+    >>> batches.shuffle(epoch=3)
+    >>> sorted(np.concatenate([x[weights > 0] for x, y, weights in batches]).tolist())
+    [0, 1, 2, 3, 4]
+    >>> batches[2][2].tolist()
+    [1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch_size: int,
+        seed: int,
+        devices: int = 1,
+        process: int = 0,
+        processes: int = 1,
+    ):
+        super().__init__()
+        if len(x) != len(y):
+            raise ValueError(f"`y` must hold a label per image. Received: {len(x)} images and {len(y)} labels")
+        self.batch_size = positive_integer("batch_size", batch_size)
+        self.devices = positive_integer("devices", devices)
+        self.processes = positive_integer("processes", processes)
+        if batch_size % devices:
+            raise ValueError(
+                f"`batch_size` must be a multiple of the {devices} devices that share a batch. "
+                f"Received: batch_size={batch_size}"
+            )
+        if devices % processes:
+            raise ValueError(
+                f"`devices` must be a multiple of the {processes} processes. Received: devices={devices}"
+            )
+        self.x, self.y, self.seed, self.process = x, y, seed, process
+        self.shuffle(epoch=0)
+
+    def shuffle(self, epoch: int) -> None:
+        """Put the images in the order of an epoch.
+
+        Args:
+            epoch: Which one, counted from 0.
+        """
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
+
+    def __len__(self):
+        return math.ceil(len(self.x) / self.batch_size)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        size = min(self.batch_size, math.ceil(len(self.x) / self.devices) * self.devices)
+        filled = np.resize(chosen, size)  # repeats the batch's first images at its end
+        weights = (np.arange(size) < len(chosen)).astype("float32")
+        share = size // self.processes
+        own = slice(self.process * share, (self.process + 1) * share)
+        return self.x[filled[own]], self.y[filled[own]], weights[own]

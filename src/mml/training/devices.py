@@ -1,0 +1,118 @@
+"""Several devices and several processes that share a run."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+
+class Place(NamedTuple):
+    """The place of this process among the devices and processes that share each batch.
+
+    Args:
+        devices: How many devices there are, in all processes.
+        process: Which process this is, counted from 0.
+        processes: How many processes there are.
+
+    Example:
+
+    >>> from mml.training.devices import Place
+    >>> Place(devices=8, process=1, processes=2).writes_files
+    False
+    """
+
+    devices: int = 1
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def writes_files(self) -> bool:
+        """Whether this is the one process that writes the files of a run."""
+        return self.process == 0
+
+
+def current_place() -> Place:
+    """Return the place of this process under the current `keras.distribution`.
+
+    Returns:
+        A `Place`; without a distribution, that of a single device.
+
+    Raises:
+        ValueError: If the distribution is not a `DataParallel`, or if several processes would each get all images.
+
+    Example:
+
+    >>> from mml.training.devices import current_place
+    >>> current_place()
+    Place(devices=1, process=0, processes=1)
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return Place()
+    if not isinstance(distribution, keras.distribution.DataParallel):
+        raise ValueError(f"The distribution must be a `DataParallel`, or none. Received: {distribution}")
+    import jax  # Keras distributes on JAX
+
+    place = Place(distribution.device_mesh.devices.size, jax.process_index(), jax.process_count())
+    if place.processes > 1 and distribution.auto_shard_dataset:
+        raise ValueError(
+            "With several processes the distribution must leave each its own share of the images: "
+            "`DataParallel(auto_shard_dataset=False)`. Received: auto_shard_dataset=True"
+        )
+    return place
+
+
+def agree(place: Place, value: Any) -> None:
+    """Wait until all processes are here, and check that all of them pass the same value.
+
+    Args:
+        place: The `Place` of this process.
+        value: Anything that `str` tells from other values.
+
+    Raises:
+        ValueError: If another process passes another value.
+
+    Example:
+
+    >>> from mml.training.devices import Place, agree
+    >>> agree(Place(), "epoch 3")
+    """
+    if place.processes == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    digest = int.from_bytes(hashlib.sha256(str(value).encode()).digest()[:4], "big")
+    if len(set(multihost_utils.process_allgather(np.uint32(digest)).tolist())) > 1:
+        raise ValueError(
+            "All processes must be given the same data and configuration, and one folder that they share. "
+            f"Process {place.process} is at {value}, another one is not"
+        )
+
+
+@contextlib.contextmanager
+def undistributed() -> Iterator[None]:
+    """Save or load weights in one process alone.
+
+    To save or load an optimizer, Keras creates a second one. Under a distribution, all processes would have to create
+    its variables together.
+
+    Returns:
+        A context manager that sets the distribution aside.
+
+    Example:
+
+    >>> import keras
+    >>> from mml.training.devices import undistributed
+    >>> with undistributed():
+    ...     keras.distribution.distribution() is None
+    True
+    """
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
