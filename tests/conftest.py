@@ -1,13 +1,15 @@
-"""Sets the backend before Keras is first imported; changing it later has no effect."""
+"""Sets the backend before Keras is first imported: JAX, unless `KERAS_BACKEND` names another.
+
+Processes that tests start inherit it.
+"""
 
 import gc
 import os
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # `make backends` names the others
+os.environ.setdefault("KERAS_BACKEND", "jax")  # the package chooses none; `make backends` names the others
 
 import keras
-import matplotlib.pyplot as plt
 import pytest
 
 JAX = keras.backend.backend() == "jax"
@@ -34,14 +36,14 @@ def pytest_configure():
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Run the chapters first, the last ones before the others: what takes long must not be left for the end."""
+    """Run the chapters first, the last ones before the others: what takes long should not be left for the end."""
     chapters = [item for item in items if item.path.suffix == ".ipynb"]
     chapters.sort(key=lambda item: item.path, reverse=True)
     items[:] = chapters + [item for item in items if item.path.suffix != ".ipynb"]
 
 
 def pytest_collection_finish():
-    """Collect garbage rarely, and never among the objects of libraries: that took a fifth of the time."""
+    """Collect garbage rarely, and never among the objects of libraries. This saves a fifth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
@@ -59,6 +61,8 @@ def keras_state():
 @pytest.fixture
 def figures_are_drawn():
     """Each figure that a test leaves can be drawn, without a warning."""
+    import matplotlib.pyplot as plt  # which the library's own tests do without
+
     plt.close("all")
     yield
     for number in plt.get_fignums():
