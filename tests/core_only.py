@@ -108,7 +108,7 @@ def check_what_needs_more(backend):
 
     import mml
 
-    with says_what_to_install("scikit-learn" if backend == "jax" else "sci"):
+    with says_what_to_install("sklearn"):
         mml.data.load_cifar10(source="digits")
     with says_what_to_install("pandas"):
         importlib.import_module("mml_book")
