@@ -490,7 +490,8 @@ def run(*arguments, start=MODULE, **environment):
     kept = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     return subprocess.run(
         [*start, *map(str, arguments)],
-        env=kept | {"JAX_PLATFORMS": "cpu", "PYTHONIOENCODING": "ascii"} | environment,
+        # Keras 3.13 warns on stderr when it is imported beside NumPy 2.0.
+        env=kept | {"JAX_PLATFORMS": "cpu", "PYTHONIOENCODING": "ascii", "PYTHONWARNINGS": "ignore"} | environment,
         capture_output=True,
         text=True,
         timeout=300,
