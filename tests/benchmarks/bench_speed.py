@@ -1,18 +1,19 @@
 """Measure speed: `make bench`, or `python -m pytest -p no:randomly tests/benchmarks/bench_speed.py`.
 
-Takes about half an hour on two cores, half of it the peer's. With `-k` a part is measured, and the other rows of the
-tables stay; with `--benchmark-disable` each thing is done once and no table is written. Nothing is asserted about
-time.
+This takes about half an hour on two cores, half of it for the peer. With `-k` only a part is measured, and the other
+rows of the tables stay. With `--benchmark-disable` everything is done once and no table is written. No test asserts
+anything about time.
 
 Each contender works in a process of its own, see `worker`. Each round of a benchmark times every contender once, one
-after the other, so that what else the machine does meets all of them. Programs are compiled anew, without JAX's cache
-on disk.
+after the other, so that whatever else the machine does affects all of them. Programs are compiled anew, without JAX's
+cache on disk.
 """
 
 import dataclasses
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ import speed_tables
 import step_profile
 
 from mml.data import load_cifar10
+from mml.memory import keep_freed_memory
 from mml.models import vision_transformer
 from mml.training import TrainingConfig, compile_model
 
@@ -43,11 +45,11 @@ TOKENS_ROUNDS = 5
 
 HAS_PEER = importlib.util.find_spec("keras_mml") is not None
 COMPILED = ["ours", *(["peer_jit"] if HAS_PEER else []), "float_vit"]
-# The same with `mml.memory.keep_freed_memory`, which tells the share of the arithmetic from that of the memory.
+# The others with `mml.memory.keep_freed_memory`, as ours has it: what remains is the difference in arithmetic.
 MEMORY_KEPT = "_memory_kept"
 COMPILED_MEMORY_KEPT = [name + MEMORY_KEPT for name in COMPILED if name != "ours"]
 needs_peer = pytest.mark.skipif(not HAS_PEER, reason="keras-matmulless, the peer, is not installed")
-# The peer's warnings, and that digits stand in for CIFAR-10, which the tables say.
+# The peer's warnings, and the one that digits replace CIFAR-10, which the tables say.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -97,7 +99,7 @@ class Worker:
 
 
 class Workers:
-    """One living worker a contender.
+    """One living worker per contender.
 
     Args:
         data: The `ImageDataset` for all of them.
@@ -110,7 +112,7 @@ class Workers:
         self.living = {}
 
     def fresh(self, name):
-        """Start a contender's process in the place of the one there was."""
+        """Start a contender's process, and end the one before."""
         if name in self.living:
             self.living.pop(name).end()
         self.living[name] = Worker(name, self.data_path, self.folder / f"{name}.log")
@@ -126,6 +128,12 @@ class Workers:
         """End all processes."""
         while self.living:
             self.living.popitem()[1].end()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_kept():
+    """What is measured in this process has the same setting as the process of ours."""
+    assert keep_freed_memory() or platform.libc_ver()[0] != "glibc", "JAX has started before the benchmarks"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -150,8 +158,8 @@ def workers(data, tmp_path_factory):
 def interleave(benchmark, measures, rounds, prepare=None, target="ours"):
     """Call each of the functions once in each round; return the arrays of what they returned.
 
-    The target comes last in a round, as that of pytest-benchmark, in whose own report it is. `prepare` is called with
-    a function just before that is.
+    The target comes last in a round, because pytest-benchmark times and reports that one. `prepare` is called with
+    each function, just before the function itself.
     """
     measured = {name: [] for name in measures}
 
@@ -170,7 +178,7 @@ def interleave(benchmark, measures, rounds, prepare=None, target="ours"):
 
 
 def warm_up(measure):
-    """Do once without a clock what is measured next, so that caches hold its data and not those of the one before."""
+    """Do once, without a clock, what is measured next, so that the caches hold its data."""
     measure()
 
 
@@ -224,7 +232,7 @@ def measure_stage(benchmark, workers, stage, names, rounds):
 
 
 def measure_steps(benchmark, workers, kind, names, rounds, others=None):
-    """Measure training or prediction steps in living processes, and what other functions return beside them."""
+    """Measure training or prediction steps in living processes, and other functions in the same rounds."""
     processes = {name: workers.stepped(name) for name in names}
     measures = {name: lambda name=name: processes[name].ask(kind)["seconds"] for name in names}
     return interleave(benchmark, measures | (others or {}), rounds, warm_up)
@@ -256,7 +264,7 @@ def test_step(benchmark, data, workers, kind):
         speed_tables.write("speed", speed_rows(kind, seconds, notes=notes), data)
 
 
-# The peer as published is slow, so it is measured beside ours alone, in fewer rounds.
+# The peer as published is slow. It is measured beside ours only, in fewer rounds.
 
 
 @needs_peer
@@ -275,7 +283,7 @@ def test_step_as_published(benchmark, data, workers, kind):
 
 
 def test_whole_run(benchmark, data, workers):
-    workers.end()  # their memory is free for those that train
+    workers.end()  # frees their memory for those that train
     measured = measure_stage(benchmark, workers, "whole_run", COMPILED, WHOLE_RUN_ROUNDS)
     if benchmark.enabled:
         speed_tables.write("speed", process_rows("whole_run", measured), data)
@@ -298,8 +306,8 @@ def write_peer(rows, data):
 def test_tokens(benchmark, data, workers, direction):
     """One block at growing numbers of tokens: all lengths and both kinds of block in each round.
 
-    `gradient` is the forward and the backward pass, with respect to weights and input. All run in this process, so
-    that both kinds of block have the setting of `mml.memory.keep_freed_memory`.
+    `gradient` is the forward and the backward pass, with respect to weights and input. All run in this process, with
+    `mml.memory.keep_freed_memory` in effect for both kinds of block.
     """
     workers.end()
     programs = {
@@ -313,7 +321,7 @@ def test_tokens(benchmark, data, workers, direction):
     rows = []
     for tokens, name in programs:
         here = seconds[tokens, name]
-        # Of the time since the shortest sequence, over that of the tokens: 1 is in proportion.
+        # By how much more the time grew than the number of tokens, since the shortest sequence; 1 is proportional.
         growth = speed_tables.compare(here, seconds[shortest, name] * (tokens / shortest))
         rows.append(
             {"tokens": tokens, "block": name, "direction": direction, "batch_size": TOKENS_BATCH_SIZE, "unit": "s"}
@@ -355,7 +363,7 @@ def test_step_profile(benchmark, data, workers, tmp_path):
     model.optimizer.build(model.trainable_variables)
     batch = data.x_train[: CONFIG.batch_size], data.y_train[: CONFIG.batch_size]
     model.train_on_batch(*batch)  # builds the metrics
-    # A copy, for the step takes its input's memory.
+    # A copy, because the step reuses the memory of its input.
     state = tuple(
         [jnp.array(variable.value) for variable in variables]
         for variables in (
@@ -374,7 +382,7 @@ def test_step_profile(benchmark, data, workers, tmp_path):
 
     run()
     options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0  # the calls of Python functions are not asked for
+    options.python_tracer_level = 0  # leaves out the calls of Python functions
     with jax.profiler.trace(tmp_path, profiler_options=options):
         start = time.perf_counter()
         benchmark.pedantic(run, rounds=PROFILED_STEPS)
@@ -385,7 +393,7 @@ def test_step_profile(benchmark, data, workers, tmp_path):
             "part": part,
             "pass": direction,
             "share": round(microseconds / parts.total(), 4),
-            # Shares of the step's time by the clock: the threads work on several parts at once.
+            # The threads work on several parts at once, so the parts share the step's time by the clock.
             "milliseconds": round(1e3 * seconds / PROFILED_STEPS * microseconds / parts.total(), 2),
             "steps": PROFILED_STEPS,
         }

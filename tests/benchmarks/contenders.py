@@ -1,17 +1,17 @@
 """The seed's model and the models it is measured beside.
 
-Only `ours` and its block import `mml`, and only when they are built: importing it changes how the whole process gets
-its memory, see `mml.memory`.
+Only `ours` and its block import `mml`, and only when they are built, so that the other contenders run as published.
 
-- `ours`: this package's.
-- `peer`: that of keras-matmulless 0.1.2, as published. Keras's rotation and zoom declare that they cannot be
-  compiled, so Keras runs it operation by operation.
-- `peer_jit`: the same, compiled all the same.
-- `float_vit`: a vision transformer of equal size with attention and float weights, as keras.io's example builds it,
-  with the sizes of the head of the others; compiled too.
+- `ours`: the model of this package.
+- `peer`: the model of keras-matmulless 0.1.2, as published. Keras's rotation and zoom declare that they cannot be
+  compiled, so Keras runs this model operation by operation.
+- `peer_jit`: the peer's model, which Keras is made to compile.
+- `float_vit`: a vision transformer of equal size with attention and float weights. It is built as in keras.io's
+  example, with the head of the other contenders, and is compiled too.
 
-Each is a function from a configuration, an `mml.models.VisionTransformerConfig` or for all but `ours` any object with
-the attributes of one, and training images, for the normalisation, to a model that is not yet compiled.
+Each is a function that takes a configuration and training images, which the normalization needs, and returns a model
+that is not yet compiled. The configuration is an `mml.models.VisionTransformerConfig`; for all but `ours`, any object
+with the same attributes will do.
 """
 
 import keras
@@ -27,7 +27,7 @@ def ours(config, images):
 
 def peer(config, images):
     """Build the seed's model from the layers of keras-matmulless."""
-    import keras_mml.layers as mml  # here, so that without it the others can still be measured
+    import keras_mml.layers as mml  # here, so that the others can be measured without it
 
     return keras.Sequential(
         [
@@ -156,7 +156,7 @@ def compile_contender(name, model, config):
 
 
 def block_of_ours(config, tokens):
-    """Build one block of this package; its gains are for each feature, so that its size is that of any length."""
+    """Build one block of this package, with a gain per feature, so that its size does not depend on the length."""
     from mml.layers import TransformerBlockMML
 
     return keras.Sequential(
@@ -214,7 +214,7 @@ def _mlp(x, sizes, dropout):
 
 
 def _force_jit(model):
-    # On JAX rotation and zoom do compile, whatever they declare.
+    # On JAX, rotation and zoom do compile, although they declare that they don't.
     for layer in model._flatten_layers():
         layer.supports_jit = True
     return model

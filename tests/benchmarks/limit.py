@@ -2,20 +2,20 @@
 
     limit = matrix_product_flops / gemm_rate + optimizer_bytes / copy_rate
 
-Whatever else is in a step (augmentation, norms, rounding, the recurrence, dropout) is counted as free.
+Everything else in a step (augmentation, norms, rounding, the recurrence, dropout) counts as free.
 
-`matrix_product_flops`: a layer from `in` to `out` features takes `2 * batch * tokens * in * out` to compute its
-output, as many for its weights' gradient, and as many for its input's, which the first layer does not need: the
-pixels are not trained. The products are counted as float32 ones, which is how a CPU computes them fastest.
+`matrix_product_flops`: a layer from `in` to `out` features takes `2 * batch * tokens * in * out` operations for its
+output, as many for the gradient of its weights, and as many for the gradient of its input. The first layer does not
+need the latter, because its input is the image. The products count as float32 ones, which a CPU computes fastest.
 
-`optimizer_bytes`: AdamW reads weight, gradient and two moments and writes weight and moments: 7 float32 numbers for
-each trainable weight.
+`optimizer_bytes`: AdamW reads a weight, its gradient and two moments, and writes the weight and the moments. These
+are 7 float32 numbers for each trainable weight.
 
 `gemm_rate`: 2 * 2048**3 operations over the time of a compiled float32 product of two matrices of 2048 x 2048.
 
 `copy_rate`: bytes read and written over the time of a compiled pass over an array of 2**25 float32 numbers, which
-takes each from memory and puts it back changed. The pass is in place, as the optimizer's update is, so that it
-neither waits for new memory nor reads what it overwrites; a copy to another array is slower.
+reads each of them and writes it back changed. The pass works in place, like the optimizer's update. A copy to another
+array is slower, because it has to wait for new memory and to read what it overwrites.
 """
 
 import math

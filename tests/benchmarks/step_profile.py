@@ -1,10 +1,9 @@
-"""Where a training step's time goes: JAX's trace of each operation, charged to the part of the model it comes from.
+"""Where a training step's time goes: each operation in JAX's trace counts for the part of the model it comes from.
 
-XLA merges operations of one or several layers into fusions. JAX's name of an operation, in the program's text, says
-which layer asked for it and whether in the forward or the backward pass. A fusion goes to the operation that makes
-its result, so that what a backward pass computes again counts as backward, and a gradient that goes straight into the
-update of a weight as optimizer. The few operations that XLA adds without a name, copies mostly, go where their result
-is used.
+In the program's text, JAX's name of an operation says which layer asked for it, and in which pass. XLA merges
+operations of one or several layers into fusions. A fusion counts for the operation that makes its result. So what a
+backward pass computes again counts as backward, and a gradient that goes straight into the update of a weight counts
+as optimizer. XLA adds a few operations without a name, mostly copies. They count where their result is used.
 """
 
 import collections

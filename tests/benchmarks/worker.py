@@ -1,27 +1,29 @@
-"""One contender in a process of its own, which measures what it is asked on its standard input.
+"""One contender in a process of its own, which measures what its standard input asks for.
 
     python tests/benchmarks/worker.py CONTENDER CONFIG_JSON DATA_NPZ [--keep-memory]
 
 CONFIG_JSON holds the fields of an `mml.training.TrainingConfig`, DATA_NPZ those of an `mml.data.ImageDataset`. Each
-line that is read is one of the words below; it is answered by one line of JSON with what was measured.
+line of input is one of the words below. The answer is one line of JSON with what was measured.
 
-Importing `mml` changes how the whole process gets its memory (see `mml.memory`), which a contender as published does
-not do. So only the process of `ours` imports `mml`; with `--keep-memory` another contender gets that setting alone.
+The process of `ours` calls `mml.memory.keep_freed_memory`, as the chapters do. A contender as published does not.
+With `--keep-memory` it gets that setting too, but still does not import `mml`.
 
-`first_step`: seconds to build the model (`build`), from there to the end of the first training step, which traces and
-compiles (`first_step`), and to save and to load weights and optimizer (`checkpoint_save`, `checkpoint_load`).
+`first_step`: the seconds to build the model (`build`), those from there to the end of the first training step, which
+traces and compiles (`first_step`), and those to save and to load weights and optimizer (`checkpoint_save`,
+`checkpoint_load`).
 
-`training_step`, `prediction_step`: seconds of one step of that model (`seconds`).
+`training_step`, `prediction_step`: the seconds of one step of that model (`seconds`).
 
-`whole_run`: seconds of the seed's training cell with all before it, building included (`whole_run`): all epochs, with
-validation, keeping the best epoch's weights; for ours that is `mml.training.train`, which saves the latest epoch's
-too. Without these, for it cannot save them on current Keras, for the peer.
+`whole_run`: the seconds of the seed's training cell and of all that comes before it, such as building the model
+(`whole_run`). The cell trains all epochs, validates, and keeps the best epoch's weights. For ours, this is
+`mml.training.train`, which also saves the latest epoch's weights. The peer saves none, because it cannot on current
+Keras.
 
-The peer as published trains two epochs, and the others count as long as the second. Five take a quarter of an hour;
-and each operation that JAX compiles anew, at each step, takes up some of the memory maps that a process may have, so
-that with Linux's usual number of them (vm.max_map_count) the process dies in the third epoch.
+The peer as published trains two epochs, and each of the others counts as the second one. Five epochs would take a
+quarter of an hour. They would also end the process: at each step JAX compiles operations anew, each of these takes up
+memory maps, and in the third epoch there are more than Linux usually allows (vm.max_map_count).
 
-`first_step` and `whole_run` give the peak of the process's memory in bytes too (`peak_memory`).
+`first_step` and `whole_run` also give the peak of the process's memory in bytes (`peak_memory`).
 """
 
 import argparse
@@ -47,7 +49,7 @@ PACKAGES = {"ours": "mml.training", "peer": "keras_mml", "peer_jit": "keras_mml"
 
 
 class Measurements:
-    """What is measured of one contender; a method a word.
+    """What is measured of one contender, with a method per word.
 
     Args:
         name: The contender's.
@@ -78,7 +80,7 @@ class Measurements:
 
     def prediction_step(self):
         start = time.perf_counter()
-        self.model.predict_on_batch(self.x)  # a NumPy array, so it is there
+        self.model.predict_on_batch(self.x)  # returns a NumPy array, so the step is done
         return {"seconds": time.perf_counter() - start}
 
     def whole_run(self):
@@ -137,7 +139,7 @@ def checkpoint(model, path):
             start = time.perf_counter()
             model.load_weights(path)
             loaded.append(time.perf_counter() - start)
-    # Any: that it fails, and how, is what is to be reported.
+    # Any exception, because the table reports it.
     except Exception as error:
         return {
             "checkpoint_save": np.median(saved) if saved else None,
@@ -150,7 +152,7 @@ def checkpoint(model, path):
 def peak_memory():
     """Return the most memory that this process has had, in bytes."""
     try:
-        # On Linux `ru_maxrss` starts with the memory of the process that started this one.
+        # Linux's `ru_maxrss` would start with the memory of the process that started this one.
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):
@@ -159,7 +161,7 @@ def peak_memory():
 
 
 def read_config(name, text):
-    """Read a configuration: a `TrainingConfig` for ours, for the others an object with the same attributes.
+    """Read a configuration: a `TrainingConfig` for ours, and an object with the same attributes for the others.
 
     Example:
 
@@ -191,8 +193,7 @@ def main():
     parser.add_argument("--keep-memory", action="store_true")
     arguments = parser.parse_args()
     name = arguments.contender
-    # JAX starts its threads when it first computes, so what comes before that holds for them.
-    if arguments.keep_memory:
+    if name == "ours" or arguments.keep_memory:  # before JAX computes for the first time
         memory = Path(importlib.util.find_spec("mml").origin).with_name("memory.py")  # found, but not imported
         runpy.run_path(str(memory))["keep_freed_memory"]()
     if name in PACKAGES:
