@@ -246,7 +246,10 @@ def test_codes_do_not_depend_on_the_precision_of_the_inputs(dtype, precision, qu
     else:
         low.set_weights(layer.get_weights())
     output = keras.ops.convert_to_numpy(keras.ops.cast(low(keras.ops.cast(x, dtype)), "float32"))
-    expected = oracle.dense(x.astype("float64"), *(w.astype("float64") for w in (np.asarray(layer.get_weights()[0]), np.zeros(1), np.ones(1))))
+    expected = oracle.dense(
+        x.astype("float64"),
+        *(w.astype("float64") for w in (np.asarray(layer.get_weights()[0]), np.zeros(1), np.ones(1))),
+    )
     np.testing.assert_allclose(output, expected, rtol=2 * precision, atol=2 * precision)
 
 

@@ -55,22 +55,25 @@ class RandomZoom(_RandomWarp):
     ):
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
         # === Config ===
-        self.height_factor = factor_range("height_factor", height_factor, lowest_allowed=False)
-        self.width_factor = None
+        self.height_factor = height_factor
+        self.width_factor = width_factor
+        # === Ranges ===
+        self._height_range = factor_range("height_factor", height_factor, lowest_allowed=False)
+        self._width_range = None
         if width_factor is not None:
-            self.width_factor = factor_range("width_factor", width_factor, lowest_allowed=False)
+            self._width_range = factor_range("width_factor", width_factor, lowest_allowed=False)
 
     def _warp(self, images):
         _, height, width, _ = images.shape
         count = ops.shape(images)[0]
-        height_zoom = self._draw(self.height_factor, count)
-        width_zoom = height_zoom if self.width_factor is None else self._draw(self.width_factor, count)
+        height_zoom = self._draw(self._height_range, count)
+        width_zoom = height_zoom if self._width_range is None else self._draw(self._width_range, count)
         # A zoom treats rows and columns apart. So it is two small matrix products.
         rows, columns = _line_weights(height_zoom, height), _line_weights(width_zoom, width)
         return ops.einsum("byi,bijc,bxj->byxc", rows, images, columns)
 
-    def _draw(self, factor, count):
-        lower, upper = factor
+    def _draw(self, factors, count):
+        lower, upper = factors
         return keras.random.uniform((count, 1), 1 + lower, 1 + upper, dtype="float32", seed=self.seed_generator)
 
     def get_config(self):
