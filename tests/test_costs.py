@@ -146,6 +146,32 @@ def test_loop_of_known_length_is_counted_at_each_step():
     assert found["function", "float32"] == time * units
 
 
+class Loop(layers.Layer):
+    """Multiplies with an integer matrix in each step of a loop: with the same one, or with one that changes."""
+
+    def __init__(self, changes):
+        super().__init__()
+        self.changes = changes
+
+    def build(self, input_shape):
+        self.matrix = self.add_weight(shape=(4, 4), dtype="int8", initializer="ones", trainable=False)
+
+    def call(self, x):
+        def step(matrix, row):
+            return -matrix, ops.matmul(row, matrix if self.changes else self.matrix)
+
+        rows = ops.swapaxes(ops.cast(x, "int8"), 0, 1)  # [T, B, 4]
+        _, products = ops.scan(step, ops.convert_to_tensor(self.matrix), rows)
+        return ops.swapaxes(products, 0, 1)
+
+
+def test_only_what_stays_the_same_in_a_loop_is_a_ternary_weight():
+    same, changing = (counts(sequential((5, 4), Loop(changes))) for changes in (False, True))
+    assert same["addition", "int32"] == changing["addition", "int32"] == 5 * 16
+    assert ("multiplication", "int8") not in same
+    assert changing["multiplication", "int8"] == 5 * 16
+
+
 def test_recurrence_multiplies_twice_for_each_value(monkeypatch):
     monkeypatch.setattr("mml.ops.hardware.device_is_cpu", lambda: True)
     found = counts(sequential((5, 4), Compute(lambda x: linear_recurrence(x, x))))

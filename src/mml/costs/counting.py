@@ -203,8 +203,7 @@ def _cost(jaxpr, nonzeros):
             branches = [_cost_of_call(branch, equation.invars[1:], nonzeros) for branch in params["branches"]]
             cost.update(max(branches, key=_arithmetic))
         elif name == "scan":
-            # Only the constants can be weights. The other operands change from step to step.
-            step = _cost_of_call(params["jaxpr"], equation.invars[: params["num_consts"]], nonzeros)
+            step = _cost_of_call(params["jaxpr"], _constants(equation), nonzeros)
             cost.update({key: count * params["length"] for key, count in step.items()})
         elif name in ("dot_general", "conv_general_dilated"):
             cost.update(_cost_of_product(equation, nonzeros))
@@ -213,6 +212,19 @@ def _cost(jaxpr, nonzeros):
             operation, count = _count(name, params, operand, out)
             cost[operation, str(operand.dtype)] += count
     return cost
+
+
+def _constants(scan):
+    """Return the operands of a loop that are the same in each step. They come first, before those carried on."""
+    step = getattr(scan.params["jaxpr"], "jaxpr", scan.params["jaxpr"])
+    # Operands and results that are stacked over the steps have one more axis outside of the loop.
+    stacked = sum(_rank(outer) != _rank(inner) for outer, inner in zip(scan.invars, step.invars, strict=True))
+    carried = sum(_rank(outer) == _rank(inner) for outer, inner in zip(scan.outvars, step.outvars, strict=True))
+    return scan.invars[: len(scan.invars) - stacked - carried]
+
+
+def _rank(variable):
+    return len(variable.aval.shape)
 
 
 def _arithmetic(cost):
