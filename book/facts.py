@@ -13,6 +13,8 @@ from pathlib import Path
 
 import cpuinfo
 
+os.environ.setdefault("KERAS_BACKEND", "jax")  # as in the chapters
+
 from mml.training import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[1]

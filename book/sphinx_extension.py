@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from docutils import nodes
 from sphinx.writers.html5 import HTML5Translator
 
 BOOK = Path(__file__).resolve().parent
+os.environ.setdefault("KERAS_BACKEND", "jax")  # for the API pages, which import the library
 
 
 def visit_math(self: HTML5Translator, node):
