@@ -68,12 +68,14 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def start(book, *arguments):
+    # As from a shell, where nothing names the backend.
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     return subprocess.Popen(
         [sys.executable, "-c", HEED_CTRL_C, str(book / "book" / "build.py"), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**environment, "NO_COLOR": "1"},
     )
 
 
