@@ -17,8 +17,8 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
     - Transparent parts become white.
     - 16-bit grey becomes 8-bit grey. Of 32-bit grey, the smallest value becomes black and the largest white.
     - Of an animation, the first frame is read.
-    - The image is cropped around its middle to the aspect ratio of the result, and then resized with a bicubic filter,
-      which averages where it makes the image smaller.
+    - The image is cropped around its middle to the aspect ratio of the result. It is then resized with a bicubic
+      filter, which averages where it makes the image smaller.
     - Colour profiles are not applied.
 
     Args:

@@ -1,8 +1,8 @@
 import keras
 
 from mml.layers.attention_mml import AttentionMML
-from mml.layers.glu_variants import SwiGLUMML
 from mml.layers.dropout import Dropout
+from mml.layers.glu_variants import SwiGLUMML
 from mml.layers.rms_norm import RMSNorm
 from mml.layers.ternary_layer import TernaryLayer
 from mml.validation import divides, dropout_rate, positive_integer
