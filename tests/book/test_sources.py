@@ -116,7 +116,8 @@ def test_the_set_up_cell_is_the_same_in_every_chapter(notebook):
 def test_the_set_up_cell_comes_before_keras_and_installs_only_what_is_missing(notebook):
     set_up, *others = code_cells(notebook)
     assert 'os.environ["KERAS_BACKEND"] = "jax"' in set_up.source
-    assert re.search(r"^try:\n    import mml_book\b.*\nexcept ImportError:\n    %pip install --quiet ", set_up.source, re.M)
+    tried = r"^try:\n    import mml_book\b.*\nexcept ImportError:\n    %pip install --quiet "
+    assert re.search(tried, set_up.source, re.MULTILINE)
     assert re.findall(r"^\s*(?:import|from) (\w+)", set_up.source, re.MULTILINE) == ["os", "mml_book"]
     assert not any("pip install" in cell.source for cell in others)
 
@@ -218,8 +219,18 @@ def test_pictures_in_the_text_have_an_address_that_every_place_can_reach(noteboo
         assert len(alt) >= 20, target
 
 
+def test_keeps_freed_memory_where_it_trains(notebook):
+    cells = [cell.source for cell in code_cells(notebook)]
+    trains = [index for index, source in enumerate(cells) if re.search(r"\btrain\(", source)]
+    calls = [
+        index for index, source in enumerate(cells) if re.search(r"^keep_freed_memory\(\)", source, re.MULTILINE)
+    ]
+    assert not trains or (calls and calls[0] < trains[0])
+
+
 def test_says_what_a_gpu_changes_where_it_trains_or_measures(notebook):
-    if any(re.search(r"\btrain\(|\.fit\(|perf_counter|mml_book\.results", cell.source) for cell in code_cells(notebook)):
+    trains = r"\btrain\(|\.fit\(|perf_counter|mml_book\.results"
+    if any(re.search(trains, cell.source) for cell in code_cells(notebook)):
         runs_for = notebook.cells[0].source.split("**It runs for:**")[1]
         assert re.search(r"\bGPU\b", runs_for)
 
