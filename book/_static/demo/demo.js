@@ -14,7 +14,7 @@ async function load() {
   return loadModel(await response.arrayBuffer());
 }
 
-/** The middle of a picture, on a white ground where it is transparent, at the model's size; as `mml.pictures` does. */
+/** The middle of a picture, on a white ground where it is transparent, at the model's size; as `mml.images` does. */
 function shrink(picture, height, width) {
   const scale = Math.max(width / picture.width, height / picture.height);
   const [x, y] = [(width - scale * picture.width) / 2, (height - scale * picture.height) / 2];

@@ -169,7 +169,7 @@ class GRUMML(TernaryLayer):
             output_gate = ops.take_along_axis(output_gate, ops.maximum(latest, 0), axis=1)
 
         states = linear_recurrence(forget, candidate, initial_state)  # [B, T, units]
-        last_state = states[:, -1]  # [B, units]
+        last_state = states[:, -1] if self.return_state else None  # [B, units]
         if not self.return_sequences:
             states, output_gate = states[:, -1:], output_gate[:, -1:]  # [B, 1, units]
             latest = None if latest is None else latest[:, -1:]
