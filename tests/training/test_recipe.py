@@ -25,6 +25,17 @@ def test_defaults_are_the_seeds():
     assert result["top_5_acc"] == pytest.approx((ranks < 5).mean())
 
 
+def test_a_compiled_model_survives_a_file(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10)])
+    compile_model(model)
+    x, y = np.random.default_rng(0).normal(size=(40, 4)).astype("float32"), np.arange(40) % 10
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    results = [each.evaluate(x, y, verbose=0, return_dict=True) for each in (model, loaded)]
+    assert results[0] == pytest.approx(results[1], rel=1e-6)
+
+
 def test_a_step_is_adamws():
     """One step on a linear model, against the algorithm's own formula in NumPy."""
     rate, decay, (b1, b2), epsilon = 0.03, 0.2, (0.9, 0.999), 1e-7

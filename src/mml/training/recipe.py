@@ -106,11 +106,13 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig())
     >>> type(model.optimizer).__name__
     'AdamW'
     """
+    # Unlike the metric of that name, a loss converts logits of lower precision to float32.
+    cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
     model.compile(
         optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
         weighted_metrics=[
-            keras.metrics.SparseCategoricalCrossentropy(name="loss", from_logits=True),
+            keras.metrics.MeanMetricWrapper(cross_entropy, name="loss"),
             keras.metrics.SparseCategoricalAccuracy(name="acc"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_acc"),
         ],
