@@ -34,10 +34,12 @@ def value_and_gradients(function, arguments, upstream):
 
         return run(arguments, upstream)
     if BACKEND == "torch":
-        tensors = [torch.tensor(argument, requires_grad=True) for argument in arguments]
+        tensors = [keras.ops.convert_to_tensor(argument).clone().requires_grad_() for argument in arguments]
         with torch.enable_grad():
             value = function(*tensors)
-        return value.detach(), torch.autograd.grad(value, tensors, torch.tensor(upstream), materialize_grads=True)
+        return value.detach(), torch.autograd.grad(
+            value, tensors, keras.ops.convert_to_tensor(upstream), materialize_grads=True
+        )
     tensors = [tf.convert_to_tensor(argument) for argument in arguments]
     with tf.GradientTape() as tape:
         tape.watch(tensors)
