@@ -250,6 +250,15 @@ def test_what_makes_no_model_is_refused(name, value):
         VisionTransformerConfig(**{name: value})
 
 
+def test_equal_configurations_hold_equal_python_numbers():
+    config = VisionTransformerConfig(
+        projection_dim=np.int64(64), head_units=[np.int32(1024), 256], head_dropout=np.float64(0.5), dropout=0.1
+    )
+    assert config == VisionTransformerConfig()
+    assert repr(config) == repr(VisionTransformerConfig())
+    assert repr(VisionTransformerConfig(dropout=0)) == repr(VisionTransformerConfig(dropout=0.0))
+
+
 def test_the_float_model_has_the_same_weights_and_rounds_nothing():
     keras.utils.set_random_seed(0)
     ternary = vision_transformer(SMALL, images())

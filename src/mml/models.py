@@ -60,21 +60,23 @@ class VisionTransformerConfig:
     per_feature_gain: bool = False
 
     def __post_init__(self):
-        for name in ("num_classes", "image_size", "patch_size", "projection_dim", "transformer_layers", "num_heads"):
-            positive_integer(name, getattr(self, name))
+        sizes = ("num_classes", "image_size", "patch_size", "projection_dim", "transformer_layers", "num_heads")
+        checked: dict = {name: positive_integer(name, getattr(self, name)) for name in sizes}
         for name in ("input_shape", "head_units"):
-            if not isinstance(getattr(self, name), (tuple, list)):
-                raise ValueError(f"`{name}` must be a tuple of integers. Received: {name}={getattr(self, name)!r}")
-            for size in getattr(self, name):
-                positive_integer(name, size)
+            value = getattr(self, name)
+            if not isinstance(value, (tuple, list)):
+                raise ValueError(f"`{name}` must be a tuple of integers. Received: {name}={value!r}")
+            checked[name] = tuple(positive_integer(name, size) for size in value)
         if len(self.input_shape) != 3:
             raise ValueError(
                 f"`input_shape` must be (height, width, channels). Received: input_shape={self.input_shape!r}"
             )
-        dropout_rate("dropout", self.dropout)
-        dropout_rate("head_dropout", self.head_dropout)
+        for name in ("dropout", "head_dropout"):
+            checked[name] = dropout_rate(name, getattr(self, name))
         patch_grid(self.image_size, self.image_size, self.patch_size)
         divides("num_heads", self.num_heads, "projection_dim", self.projection_dim)
+        for name, value in checked.items():  # equal configurations hold equal Python numbers
+            object.__setattr__(self, name, value)
 
     @property
     def num_patches(self) -> int:

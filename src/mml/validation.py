@@ -37,13 +37,13 @@ def positive_integer(name: str, value: Any) -> int:
 
 
 def divides(name: str, value: int, whole_name: str, whole: int) -> None:
-    """Check that one size divides another, or say which arguments do not fit.
+    """Check that one size divides another, or say which arguments do not fit together.
 
     Args:
-        name: Name of the argument that has to divide.
+        name: Name of the argument that must divide the other.
         value: What was passed for it, a positive integer.
-        whole_name: Name of the argument that has to be divided.
-        whole: What was passed for that, a positive integer.
+        whole_name: Name of the argument that it must divide.
+        whole: What was passed for that one, a positive integer.
 
     Raises:
         ValueError: If `value` does not divide `whole`.
@@ -60,18 +60,18 @@ def divides(name: str, value: int, whole_name: str, whole: int) -> None:
         raise ValueError(f"`{name}` must divide `{whole_name}`. Received: {name}={value}, {whole_name}={whole}")
 
 
-def dropout_rate(name: str, value: Any) -> numbers.Real:
-    """Return `value` if it is a share that can be dropped, or say which argument is wrong.
+def dropout_rate(name: str, value: Any) -> float:
+    """Return `value` as a `float`, or say which argument is wrong.
 
     Args:
         name: Name of the argument.
         value: What was passed for it.
 
     Returns:
-        `value`.
+        A `float` from 0 to 1.
 
     Raises:
-        ValueError: If `value` is not a number from 0 to 1.
+        ValueError: If `value` is not a number from 0 to 1 (a `bool` is none).
 
     Example:
 
@@ -81,7 +81,7 @@ def dropout_rate(name: str, value: Any) -> numbers.Real:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}")
-    return value
+    return float(value)
 
 
 def quantization_state(name: str, value: Any) -> str:
