@@ -8,6 +8,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 CHAPTERS = sorted((ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
+PAGES = sorted({*(ROOT / "book").glob("*.ipynb")} - {*CHAPTERS})  # that run as chapters do, for reference
 SITE = ROOT / "_build" / "html"
 
 CODE = re.compile(r"^( *)(```|~~~)\w*$.*?^\1\2$|`[^`\n]+`", re.MULTILINE | re.DOTALL)

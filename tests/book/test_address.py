@@ -5,7 +5,7 @@ import subprocess
 
 import nbformat
 import pytest
-from book_files import CHAPTERS, CONFIG, ROOT, SITE
+from book_files import CHAPTERS, CONFIG, PAGES, ROOT, SITE
 
 REPOSITORY = re.compile(
     r"github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/\"'\s)>@]|$)"
@@ -53,7 +53,7 @@ def test_no_source_names_the_repository_by_another_address():
 
 def test_every_set_up_cell_installs_from_the_address():
     assert CHAPTERS
-    for path in CHAPTERS:
+    for path in [*CHAPTERS, *PAGES]:
         cells = nbformat.read(path, as_version=4).cells
         (install,) = [cell.source for cell in cells if cell.cell_type == "code" and "pip install" in cell.source]
         assert re.findall(r"git\+(\S+?)[\"'\s]", install + "\n") == [CONFIG["repository"]["url"]], path.name
@@ -70,7 +70,7 @@ def test_the_readme_installs_from_cites_and_opens_the_address():
 
 @pytest.mark.skipif(not SITE.exists(), reason="the site is not built: make book")
 def test_every_launch_button_opens_the_source():
-    for path in CHAPTERS:
+    for path in [*CHAPTERS, *PAGES]:
         html = (SITE / "book" / f"{path.stem}.html").read_text(encoding="utf-8")
         source = f"/{OURS}/blob/{CONFIG['repository']['branch']}/book/{path.name}"
         assert f'href="{CONFIG["launch_buttons"]["colab_url"]}/github{source}"' in html

@@ -9,7 +9,7 @@ import runpy
 import nbformat
 import pytest
 import yaml
-from book_files import CHAPTERS, ROOT, site_only
+from book_files import CHAPTERS, PAGES, ROOT, site_only
 from PIL import Image
 
 INTRO = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
@@ -21,6 +21,9 @@ DRAWS = re.compile(r"\bplt\.(show|subplots|figure|imshow|plot)\b|\bsns\.\w+plot\
 def chapter(request):
     """Each chapter's path."""
     return request.param
+
+
+every_notebook = pytest.mark.parametrize("chapter", [*CHAPTERS, *PAGES], ids=lambda path: path.stem, indirect=True)
 
 
 @pytest.fixture
@@ -53,7 +56,8 @@ def test_the_reading_order_names_every_chapter_once():
 
 
 def test_the_reading_order_names_every_page_once():
-    pages = {str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "book").rglob("*.md")}
+    paths = [*(ROOT / "book").rglob("*.md"), *PAGES]
+    pages = {str(path.relative_to(ROOT).with_suffix("")) for path in paths}
     assert sorted(file for file in toc_files() if not re.match(r"book/\d\d_", file)) == sorted(pages - {"book/intro"})
 
 
@@ -72,6 +76,7 @@ def test_every_module_has_a_page():
     assert documented == modules - internal | {"mml.__main__", "mml_book.figures"}
 
 
+@every_notebook
 def test_valid_and_without_outputs(chapter, notebook):
     nbformat.validate(json.loads(chapter.read_text(encoding="utf-8")))
     for cell in code_cells(notebook):
@@ -79,11 +84,13 @@ def test_valid_and_without_outputs(chapter, notebook):
         assert cell.execution_count is None
 
 
+@every_notebook
 def test_runs_on_the_kernel_that_every_place_has(notebook):
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.metadata.execution.timeout >= 600, "seconds a cell: nbmake stops at 300, jupyter-book at 30"
 
 
+@every_notebook
 def test_cells_are_named(notebook):
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids)
@@ -100,6 +107,7 @@ def test_opens_with_a_title_and_what_to_expect(notebook):
         assert label in [found.rstrip(":") for found in labels]
 
 
+@every_notebook
 def test_headings_skip_no_level(notebook):
     text = re.sub(r"^```.*?^```", "", markdown(notebook), flags=re.MULTILINE | re.DOTALL)
     levels = [len(hashes) for hashes in re.findall(r"^(#+) ", text, re.MULTILINE)]
@@ -107,12 +115,14 @@ def test_headings_skip_no_level(notebook):
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
+@every_notebook
 def test_the_set_up_cell_is_the_same_in_every_chapter(notebook):
     first = nbformat.read(CHAPTERS[0], as_version=4)
     expected = code_cells(first)[0].source
     assert code_cells(notebook)[0].source == expected
 
 
+@every_notebook
 def test_the_set_up_cell_comes_before_keras_and_installs_only_what_is_missing(notebook):
     set_up, *others = code_cells(notebook)
     assert 'os.environ["KERAS_BACKEND"] = "jax"' in set_up.source
@@ -145,6 +155,7 @@ def test_says_which_data_it_measured(notebook):
         assert re.search(r"print\(\w*\.?source\)", cell.source)
 
 
+@every_notebook
 def test_figures_have_alt_text(notebook):
     for cell in code_cells(notebook):
         if DRAWS.search(cell.source):
@@ -169,6 +180,7 @@ def test_ends_with_a_link_on(chapter, notebook):
     assert f"]({following})" in notebook.cells[-1].source
 
 
+@every_notebook
 def test_links_to_other_pages_are_there(chapter, notebook):
     for target in re.findall(r"\]\((?!https?://|#|attachment:)([^)#\s]+)", markdown(notebook)):
         assert (chapter.parent / target).exists(), target
@@ -205,6 +217,7 @@ def test_what_only_the_site_would_understand_is_found():
         assert not site_only(text), text
 
 
+@every_notebook
 def test_text_reads_well_without_the_site(notebook):
     for cell in notebook.cells:
         assert cell.cell_type in ("markdown", "code")
@@ -212,6 +225,7 @@ def test_text_reads_well_without_the_site(notebook):
             assert not site_only(cell.source), f"cell {cell.id}"
 
 
+@every_notebook
 def test_pictures_in_the_text_have_an_address_that_every_place_can_reach(notebook):
     # Colab has the notebook alone. Links to other chapters are another matter: it makes them absolute.
     for alt, target in re.findall(r"!\[(.*?)\]\(([^)\s]+)", markdown(notebook), re.DOTALL):
