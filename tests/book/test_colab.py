@@ -186,9 +186,7 @@ def assert_installed_beside_what_was_there(before, after, python, environment, p
     assert origin["vcs_info"] == {"vcs": "git", "commit_id": commit}
 
 
-@pytest.mark.parametrize(
-    "chapter", [*CHAPTERS[::-1], *PAGES], ids=lambda path: path.stem
-)  # longest first
+@pytest.mark.parametrize("chapter", [*CHAPTERS[::-1], *PAGES], ids=lambda path: path.stem)  # longest first
 def test_the_chapter_runs_in_colab(chapter, python, environment, published, tmp_path, monkeypatch):
     (packages,) = python.parents[1].glob("lib/python3.*/site-packages")
     (packages / "google" / "colab").mkdir(parents=True)
