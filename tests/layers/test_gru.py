@@ -157,6 +157,28 @@ def test_a_state_of_another_shape_is_refused():
         GRUMML(8)(np.zeros((3, 5, 6), "float32"), initial_state=np.zeros((3, 7), "float32"))
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (3, 5, 1), (5,)])
+def test_a_mask_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"`mask` must have the shape \[batch, time\] = \(3, 5\). Received"):
+        GRUMML(8)(np.zeros((3, 5, 6), "float32"), mask=np.ones(shape, "bool"))
+
+
+@pytest.mark.parametrize("name", ["initial_state", "mask"])
+def test_two_states_or_masks_are_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a tensor, or a list of one. Received: a list of 2"):
+        GRUMML(8)(np.zeros((3, 5, 6), "float32"), **{name: [np.zeros((3, 8), "float32")] * 2})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_masks_and_states_keep_the_dtype(dtype):
+    layer = GRUMML(8, return_sequences=True, return_state=True, dtype=f"mixed_{dtype}")
+    x = np.random.default_rng(1).normal(size=(5, 5, 6)).astype("float32")
+    outputs, state = layer(x, initial_state=np.zeros((5, 8), "float32"), mask=MASK)
+    for tensor in (outputs, state):
+        assert keras.backend.standardize_dtype(tensor.dtype) == dtype
+        assert np.all(np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))))
+
+
 def test_an_encoder_hands_its_state_to_a_decoder_in_a_saved_model(tmp_path):
     source, target = keras.Input((None, 6)), keras.Input((None, 4))
     _, state = GRUMML(8, return_state=True)(source)

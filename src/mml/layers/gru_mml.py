@@ -43,7 +43,8 @@ class GRUMML(TernaryLayer):
         inputs: Float tensor `[batch, time, features]`.
         initial_state: Float tensor `[batch, units]`, or a list of one: the state before the first step. Zeros by
             default.
-        mask: Boolean tensor `[batch, time]`, False for the steps to skip. All steps count by default.
+        mask: Boolean tensor `[batch, time]`, or a list of one, False for the steps to skip. All steps count by
+            default.
 
     Returns:
         Float tensor `[batch, units]`, or `[batch, time, units]` with `return_sequences`. With `return_state`, a pair
@@ -51,7 +52,7 @@ class GRUMML(TernaryLayer):
 
     Raises:
         ValueError: If `units` or `num_heads` is not a positive integer, if `num_heads` does not divide `units`, or if
-            `initial_state` has another shape.
+            `initial_state` or `mask` has another shape.
 
     Example:
 
@@ -145,10 +146,12 @@ class GRUMML(TernaryLayer):
         )
 
     def call(self, inputs, initial_state=None, mask=None):
-        if isinstance(initial_state, (list, tuple)):
-            (initial_state,) = initial_state
-        if isinstance(mask, (list, tuple)):
-            (mask,) = mask
+        initial_state, mask = _only("initial_state", initial_state), _only("mask", mask)
+        if mask is not None and (len(mask.shape) != 2 or mask.shape[1] not in (1, None, inputs.shape[1])):
+            raise ValueError(
+                f"`mask` must have the shape [batch, time] = {tuple(inputs.shape[:2])}. "
+                f"Received: mask.shape={tuple(mask.shape)}"
+            )
         if self.go_backwards:
             inputs = ops.flip(inputs, axis=1)
             mask = None if mask is None else ops.flip(mask, axis=1)
@@ -213,6 +216,15 @@ class GRUMML(TernaryLayer):
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,
         }
+
+
+def _only(name, value):
+    """Return the tensor in a list of one, the form in which Keras hands over states and masks."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    if len(value) != 1:
+        raise ValueError(f"`{name}` must be a tensor, or a list of one. Received: a list of {len(value)}")
+    return value[0]
 
 
 def _latest_unmasked(mask):
