@@ -91,7 +91,7 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig())
     The metrics `loss`, `acc` and `top_5_acc` are means over the images, weighted by their sample weights if there are
     any. For the loss itself Keras reports the mean over the batches, each weighted by its size, and that size
     includes images of weight 0. A metric of the same name replaces that number: the cross-entropy per image, without
-    penalties that layers may add. `model.evaluate` without `return_dict=True` lists it twice.
+    penalties that layers may add. `model.evaluate` without `return_dict=True` lists it twice, first and last.
 
     Args:
         model: A Keras model whose outputs are logits, `[images, classes]`.
@@ -112,8 +112,8 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig())
         optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
         weighted_metrics=[
-            keras.metrics.MeanMetricWrapper(cross_entropy, name="loss"),
             keras.metrics.SparseCategoricalAccuracy(name="acc"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_acc"),
+            keras.metrics.MeanMetricWrapper(cross_entropy, name="loss"),
         ],
     )
