@@ -36,7 +36,7 @@ oldest newest: .venv/ready
 	.venv/bin/uv pip install --quiet --python _build/$@ --resolution $(RESOLUTION) --editable '.[book]'
 	.venv/bin/uv pip install --quiet --python _build/$@ $$(grep -E '^(pytest|hypothesis)' requirements.txt)
 	.venv/bin/uv pip list --python _build/$@
-	_build/$@/bin/python -m pytest -n 2 --ignore tests/book
+	_build/$@/bin/python -m pytest -n 2 --ignore tests/book tests src
 
 # The layers and the model on Keras's other backends. The book stays on JAX.
 backends: .venv-torch/ready .venv-tensorflow/ready

@@ -1,13 +1,8 @@
-"""Sets the backend before Keras is first imported: JAX, unless `KERAS_BACKEND` names another.
-
-Processes that tests start inherit it.
-"""
+"""What all tests share: quick compilation, the order of the chapters, and a fresh state of Keras."""
 
 import gc
 import os
 from pathlib import Path
-
-os.environ.setdefault("KERAS_BACKEND", "jax")  # the package chooses none; `make backends` names the others
 
 import keras
 import pytest

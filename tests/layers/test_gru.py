@@ -179,6 +179,18 @@ def test_masks_and_states_keep_the_dtype(dtype):
         assert np.all(np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))))
 
 
+def test_masked_sequences_of_any_length_in_a_compiled_model():
+    words = keras.Input((None,), dtype="int32")
+    vectors = keras.layers.Embedding(20, 6, mask_zero=True)(words)
+    model = keras.Model(words, keras.layers.Bidirectional(GRUMML(8, fully_mml=True))(vectors))
+    expected = model.predict(np.array([[5, 17, 4]]), verbose=0)
+    for padded in ([[5, 17, 4, 0, 0]], [[0, 5, 17, 4]], [[5, 0, 17, 4, 0, 0, 0]]):
+        np.testing.assert_allclose(model.predict(np.array(padded), verbose=0), expected, rtol=1e-4, atol=1e-5)
+    model.compile("adam", "mse")
+    loss = model.fit(np.array(padded), np.ones((1, 16)), verbose=0).history["loss"]
+    assert np.isfinite(loss).all() and all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 def test_an_encoder_hands_its_state_to_a_decoder_in_a_saved_model(tmp_path):
     source, target = keras.Input((None, 6)), keras.Input((None, 4))
     _, state = GRUMML(8, return_state=True)(source)

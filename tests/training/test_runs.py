@@ -149,7 +149,10 @@ nameless = lambda config, images: linear_model(config, images)  # noqa: E731
         "vision_transformer",
         None,
     ],
-    ids=str,
+    ids=[
+        *("lambda", "partial", "partial with an argument", "local function", "wrapped function"),
+        *("callable object", "method", "string", "nothing"),
+    ],
 )
 def test_a_build_without_a_name_of_its_own(data, build):
     with pytest.raises(ValueError, match="`build` must be a named function.*Received: build="):

@@ -164,21 +164,26 @@ class GRUMML(TernaryLayer):
             output_gate = self.recurrent_activation(self.output_gate(inputs))
         forget, candidate = self.recurrent_activation(forget), self.activation(candidate)
 
-        latest = None
+        begun = None  # whether a step has come that is not masked
         if mask is not None:
-            mask = ops.broadcast_to(ops.cast(mask, "bool"), ops.shape(inputs)[:2])[..., None]  # [B, T, 1]
+            # A mask may be broadcast. On TensorFlow, batch and time may be unknown here.
+            mask = ops.logical_and(ops.cast(mask, "bool"), ops.ones_like(inputs[..., 0], "bool"))[
+                ..., None
+            ]  # [B, T, 1]
             forget, candidate = ops.where(mask, forget, 1), ops.where(mask, candidate, 0)
-            latest = _latest_unmasked(mask)  # [B, T, 1]
-            output_gate = ops.take_along_axis(output_gate, ops.maximum(latest, 0), axis=1)
+            # The output gate of the latest step that is not masked: a recurrence that takes in all or nothing.
+            output_gate = ops.where(mask, output_gate, 0)
+            output_gate = linear_recurrence(ops.where(mask, 0 * output_gate, 1), output_gate)
+            begun = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 
         states = linear_recurrence(forget, candidate, initial_state)  # [B, T, units]
         last_state = states[:, -1] if self.return_state else None  # [B, units]
         if not self.return_sequences:
             states, output_gate = states[:, -1:], output_gate[:, -1:]  # [B, 1, units]
-            latest = None if latest is None else latest[:, -1:]
+            begun = None if begun is None else begun[:, -1:]
         outputs = self.output_projection(output_gate * states)
-        if latest is not None:
-            outputs = ops.where(latest >= 0, outputs, 0)
+        if begun is not None:
+            outputs = ops.where(begun, outputs, 0)
         if not self.return_sequences:
             outputs = outputs[:, 0]
         return (outputs, last_state) if self.return_state else outputs
@@ -225,9 +230,3 @@ def _only(name, value):
     if len(value) != 1:
         raise ValueError(f"`{name}` must be a tensor, or a list of one. Received: a list of {len(value)}")
     return value[0]
-
-
-def _latest_unmasked(mask):
-    """For each step, the index of the latest step up to it that is not masked, or -1: `[B, T, 1]`."""
-    steps = ops.arange(ops.shape(mask)[1], dtype="int32")[:, None]  # [T, 1]
-    return ops.associative_scan(ops.maximum, ops.where(mask, steps, -1), axis=1)

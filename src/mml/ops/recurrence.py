@@ -83,7 +83,13 @@ def _scan(factor, term, state, reverse):
         return state, state
 
     time_first = ops.transpose(factor, (1, 0, 2)), ops.transpose(term, (1, 0, 2))
-    _, states = ops.scan(step, state, time_first, length=factor.shape[1], reverse=reverse)
+    if factor.shape[1] is None:
+        # Only on TensorFlow, where Keras's scan needs a known length.
+        import tensorflow as tf
+
+        states = tf.scan(lambda state, now: step(state, now)[0], time_first, state, reverse=reverse)
+    else:
+        _, states = ops.scan(step, state, time_first, length=factor.shape[1], reverse=reverse)
     return ops.transpose(states, (1, 0, 2))
 
 
