@@ -40,12 +40,12 @@ def named_layers(layer, prefix=""):
             yield f"{prefix}{index}", part
 
 
-def for_inference(config, dropped=()):
+def for_inference(config, keep_build=False):
     """Leave out of a configuration what only training needs, and pack the ternary layers in it.
 
     Args:
         config: A configuration as `keras.saving.serialize_keras_object` returns it.
-        dropped: Further keys to leave out.
+        keep_build: Whether to keep what a subclassed model needs to be built.
 
     Returns:
         A configuration of the same form. All initial values are `"zeros"`.
@@ -57,7 +57,7 @@ def for_inference(config, dropped=()):
     {'quantization': 'packed', 'kernel_initializer': 'zeros'}
     """
     if isinstance(config, (list, tuple)):
-        return [for_inference(item, dropped) for item in config]
+        return [for_inference(item, keep_build) for item in config]
     if not isinstance(config, dict):
         return config
     if config.get("class_name") == "DTypePolicy":
@@ -70,8 +70,8 @@ def for_inference(config, dropped=()):
             kept[key] = None
         elif key == "quantization" and value == "ternary":
             kept[key] = "packed"
-        elif key not in ("compile_config", "trainable", *dropped):
-            kept[key] = for_inference(value, dropped)
+        elif key not in ("compile_config", "trainable") and (keep_build or key != "build_config"):
+            kept[key] = for_inference(value, keep_build)
     return kept
 
 

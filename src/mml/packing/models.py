@@ -55,7 +55,7 @@ def pack(model: keras.Model) -> keras.Model:
         Ma et al., "The Era of 1-bit LLMs", 2024, arXiv:2402.17764, section 2.
     """
     _check_model(model)
-    config = for_inference(keras.saving.serialize_keras_object(model))
+    config = for_inference(keras.saving.serialize_keras_object(model), keep_build=True)
     packed = keras.saving.deserialize_keras_object(config, safe_mode=False)
     for (_, source), (_, target) in zip(named_layers(model), named_layers(packed), strict=True):
         if isinstance(source, DenseMML) and source.quantization != "float":
@@ -118,7 +118,7 @@ def save_packed(
         raise ValueError(f"`rest` must be 'float16' or 'float32'. Received: rest={rest!r}")
     _check_model(model)
     check_layers(model)
-    config = for_inference(keras.saving.serialize_keras_object(model), ("build_config",))
+    config = for_inference(keras.saving.serialize_keras_object(model))
     check_config(config, model.name)
     if class_names is not None:
         class_names = list(class_names)

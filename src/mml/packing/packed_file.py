@@ -17,7 +17,6 @@ from mml.packing.architecture import check_config, for_inference, named_layers
 from mml.packing.trits import unpack_ternary
 
 FORMAT, VERSION = "mml packed model", "1"
-_BUILT = ("build_config",)  # Sequential and functional models do without, and it names shapes of its own
 _INITIALIZERS = ("zeros", "ones", "uniform", "normal", "random_uniform", "random_normal", "glorot_uniform")
 
 
@@ -77,10 +76,10 @@ class PackedFile:
 
         try:
             with keras.saving.custom_object_scope(dict.fromkeys((*_INITIALIZERS, "Stored"), Stored)):
-                config = for_inference(self.config, _BUILT)
+                config = for_inference(self.config)
                 model = keras.saving.deserialize_keras_object(config, safe_mode=True)
             self._assign(model)
-            for layer in model._flatten_layers():  # which can be saved again only with an initializer of Keras
+            for layer in model._flatten_layers():  # Keras could not load them again with an initializer of this kind
                 for name, value in vars(layer).copy().items():
                     if isinstance(value, Stored):
                         setattr(layer, name, keras.initializers.Zeros())
