@@ -1,14 +1,13 @@
 """Ternary weights as bytes, and a product with them that uses only additions."""
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 _TRITS_PER_BYTE = 5  # 3**5 = 243 of 256 values
 _POWERS = 3 ** np.arange(_TRITS_PER_BYTE, dtype="uint8")
 _TRITS = (np.arange(243, dtype="uint8")[:, None] // _POWERS % 3).astype("int8") - 1  # [243, 5]
 
 
-def pack_ternary(w_ternary: ArrayLike) -> np.ndarray:
+def pack_ternary(w_ternary: np.ndarray) -> np.ndarray:
     """Write ternary weights as bytes, five to a byte.
 
     A byte is `sum((w[i] + 1) * 3**i)` over five weights that follow each other in memory, as in
@@ -78,7 +77,7 @@ def unpack_ternary(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return trits[:size].reshape(shape)
 
 
-def additions_only_product(x_quantized: ArrayLike, w_ternary: ArrayLike) -> np.ndarray:
+def additions_only_product(x_quantized: np.ndarray, w_ternary: np.ndarray) -> np.ndarray:
     """Multiply 8-bit vectors by a ternary matrix without a multiplication: a slow reference implementation.
 
     An output is the sum of the inputs whose weight is 1, minus the sum of those whose weight is -1.
