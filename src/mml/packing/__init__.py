@@ -1,7 +1,7 @@
 """Packed models: ternary kernels of 8 bits per weight in memory, and of 1.6 bits per weight in a file.
 
-`pack` turns a trained model into its packed form in memory. `save_packed` writes this form to a file, and `load_packed`
-reads it.
+`pack` turns a trained model into its packed form in memory. `save_packed` writes this form to a file, and
+`load_packed` reads it.
 
 A packed model's file is a safetensors file (https://github.com/huggingface/safetensors): eight bytes with the length
 of a JSON header, the header, and the bytes of the arrays. Its metadata are strings:
