@@ -344,10 +344,12 @@ def test_mixed_precision(tmp_path):
         [keras.Input((8, 8, 3)), layers.Flatten(), DenseMML(20, dtype="mixed_bfloat16"), layers.Dense(3)]
     )
     trained(model)
-    with optimized():
-        save_packed(model, tmp_path / "model")
-        loaded = load_packed(tmp_path / "model")
-        assert np.array_equal(loaded.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+    save_packed(model, tmp_path / "model")
+    loaded = load_packed(tmp_path / "model")
+    expected = model.predict(IMAGES, verbose=0)
+    # Before it scales a product, the trained layer may round it to the 8 significant bits of bfloat16.
+    tolerance = 2.0**-7 * np.abs(expected).max()
+    np.testing.assert_allclose(loaded.predict(IMAGES, verbose=0), expected, rtol=0, atol=tolerance)
 
 
 def test_float16_rounds_what_is_not_ternary_and_nothing_else(tmp_path):
