@@ -88,8 +88,8 @@ def save_packed(
         model: A built `keras.Sequential` or functional `keras.Model` of layers of Keras and of this package.
         path: The file. It is written to a temporary name and moved into place when it is complete.
         class_names: Names of the model's outputs in order, or None.
-        rest: What the other weights are stored as. With `"float32"` predictions stay the same, see `load_packed`. With
-            `"float16"` the file is smaller.
+        rest: What the other weights are stored as. With `"float32"` predictions stay the same, see `load_packed`.
+            With `"float16"` the file is smaller.
 
     Raises:
         ValueError: If the model is not built, if it holds a layer or function that is neither Keras's nor this
@@ -165,9 +165,9 @@ def load_packed(path: str | os.PathLike) -> keras.Model:
         path: The file.
 
     Returns:
-        A Keras model that cannot be trained. If the rest and the dtype policy are float32, `predict` gives the same bits
-        as `predict` of the saved model, on JAX on a CPU. Called directly, `model(x)` runs operation by operation and rounds slightly
-        differently, for either model.
+        A Keras model that cannot be trained. If the rest and the dtype policy are float32, `predict` gives the same
+        bits as `predict` of the saved model, on JAX on a CPU. Called directly, `model(x)` runs operation by operation
+        and rounds slightly differently, for either model.
 
     Raises:
         FileNotFoundError: If there is no such file.
