@@ -179,6 +179,7 @@ def test_masks_and_states_keep_the_dtype(dtype):
         assert np.all(np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(tensor, "float32"))))
 
 
+@pytest.mark.filterwarnings("ignore:Layer 'bidirectional'")  # Keras 3.16 says so of keras.layers.GRU, too
 def test_masked_sequences_of_any_length_in_a_compiled_model():
     words = keras.Input((None,), dtype="int32")
     vectors = keras.layers.Embedding(20, 6, mask_zero=True)(words)
