@@ -13,11 +13,6 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (7, 5, 4, 3), "uint8")
 
 
-def pictures(figure):
-    """The arrays that a figure shows, one for each of its axes that shows one."""
-    return [axis.images[0].get_array() for axis in figure.axes if axis.images]
-
-
 def test_each_opens_one_figure_and_returns_it(images):
     draw = [
         lambda: image_rows({"all": images}),
