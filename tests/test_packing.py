@@ -592,6 +592,19 @@ def a_kernel_gone(metadata, contents):
     metadata["ternary"] = "{}"
 
 
+def a_kernel_of_other_numbers(metadata, contents):
+    # As Keras would store the variables of the layer, bias, kernel and scale, and so without a check of their values.
+    ternary = json.loads(metadata["ternary"])
+    key = first_kernel(contents)
+    units, features, _ = ternary.pop(key)
+    name = key.removesuffix("/kernel")
+    del contents[key]
+    contents[f"{name}/0"] = contents.pop(f"{name}/bias")
+    contents[f"{name}/1"] = np.full((units, features), 7, "int8")
+    contents[f"{name}/2"] = np.array(-1, "float32")
+    metadata["ternary"] = json.dumps(ternary)
+
+
 def nonsense(key, text):
     def change(metadata, contents):
         metadata[key] = text
@@ -609,6 +622,7 @@ def nonsense(key, text):
         (a_weight_more, "do not fit"),
         (a_kernel_transposed, "do not fit"),
         (a_kernel_gone, "do not fit"),
+        (a_kernel_of_other_numbers, "do not fit"),
         (nonsense("config", "{"), "no packed model"),
         (nonsense("config", "[]"), "do not fit"),
         (nonsense("config", "[" * 100_000), "no packed model"),

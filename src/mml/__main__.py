@@ -8,10 +8,10 @@ import math
 import os
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 
+from mml.files import keras_home
 from mml.images import read_image
 
 PROG = "python -m mml"
@@ -112,10 +112,8 @@ def _choose_backend():
 
 def _configured_backend():
     """Return the backend that Keras's configuration file names, or None. Keras itself writes one with a default."""
-    home = os.path.expanduser("~")
-    folder = os.environ.get("KERAS_HOME") or os.path.join(home if os.access(home, os.W_OK) else "/tmp", ".keras")
     try:
-        backend = json.loads(Path(folder, "keras.json").expanduser().read_text(encoding="utf-8"))["backend"]
+        backend = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8"))["backend"]
     except (OSError, ValueError, KeyError, TypeError):  # Keras takes its default then, or says what is wrong
         return None
     return backend if isinstance(backend, str) and backend.isidentifier() else None

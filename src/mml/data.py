@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from mml.files import keras_home
 from mml.optional import require
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -179,19 +180,11 @@ def _npz_array(archive, name, most):
 
 def _keras():
     """Let Keras read CIFAR-10 from its cache. If the archive there is missing or damaged, download it first."""
-    archive = _keras_home() / "datasets" / KERAS_ARCHIVE
+    archive = keras_home() / "datasets" / KERAS_ARCHIVE
     if not archive.exists() or _sha256(archive) != CIFAR10_SHA256:
         _download(archive)
     (x_train, y_train), (x_test, y_test) = keras.datasets.cifar10.load_data()
     return x_train, y_train, x_test, y_test
-
-
-def _keras_home():
-    # As Keras finds its folder; it has no public function for this.
-    if "KERAS_HOME" in os.environ:
-        return Path(os.environ["KERAS_HOME"]).expanduser()
-    home = os.path.expanduser("~")
-    return Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
 
 
 def _sha256(path):

@@ -1,4 +1,4 @@
-"""Files that are complete or absent, whatever happens while they are written."""
+"""Files that are complete or absent, whatever happens while they are written, and the folder of Keras's own."""
 
 import contextlib
 import errno
@@ -114,6 +114,26 @@ def make_folder(path: str | os.PathLike) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         _sync_folder(folder.parent)
+
+
+def keras_home() -> Path:
+    """Return the folder in which Keras keeps its configuration and its downloads.
+
+    Keras has no public function for this. It finds the folder in the same way.
+
+    Returns:
+        A `pathlib.Path`.
+
+    Example:
+
+    >>> from mml.files import keras_home
+    >>> keras_home().is_absolute()
+    True
+    """
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser()
+    home = os.path.expanduser("~")
+    return Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
 
 
 def _sync_folder(folder):

@@ -200,12 +200,13 @@ class DenseMML(TernaryLayer):
         self.w_scale.assign(w_scale.astype(self.w_scale.dtype))
 
     def quantize(self, mode, type_check=True, config=None):
-        w_ternary, w_scale = self.ternary_kernel() if self.quantization == "ternary" else (None, None)
+        trained = self.ternary_kernel() if self.quantization == "ternary" else None
         super().quantize(mode, type_check, config)
-        if w_ternary is not None:
+        if trained:
+            features, _ = self.kernel.shape
             del self.kernel
-            self._add_packed_kernel(w_ternary.shape[1])
-            self.set_ternary_kernel(w_ternary, w_scale)
+            self._add_packed_kernel(features)
+            self.set_ternary_kernel(*trained)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

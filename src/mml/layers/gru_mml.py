@@ -167,13 +167,12 @@ class GRUMML(TernaryLayer):
         begun = None  # whether a step has come that is not masked
         if mask is not None:
             # A mask may be broadcast. On TensorFlow, batch and time may be unknown here.
-            mask = ops.logical_and(ops.cast(mask, "bool"), ops.ones_like(inputs[..., 0], "bool"))[
-                ..., None
-            ]  # [B, T, 1]
+            everything = ops.ones_like(inputs[..., :1], "bool")  # [B, T, 1]
+            mask = ops.logical_and(ops.cast(mask, "bool")[..., None], everything)
             forget, candidate = ops.where(mask, forget, 1), ops.where(mask, candidate, 0)
             # The output gate of the latest step that is not masked: a recurrence that takes in all or nothing.
             output_gate = ops.where(mask, output_gate, 0)
-            output_gate = linear_recurrence(ops.where(mask, 0 * output_gate, 1), output_gate)
+            output_gate = linear_recurrence(ops.where(mask, ops.zeros_like(output_gate), 1), output_gate)
             begun = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
 
         states = linear_recurrence(forget, candidate, initial_state)  # [B, T, units]

@@ -8,13 +8,12 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 import safetensors.numpy
-from keras import ops
 
 from mml.files import replacing
-from mml.layers import DenseMML
 from mml.packing.architecture import check_config, check_layers, for_inference, named_layers
 from mml.packing.packed_file import FORMAT, VERSION, digest_field, read_packed
 from mml.packing.trits import pack_ternary
+from mml.packing.weights import give_weights, take_weights
 
 
 def pack(model: keras.Model) -> keras.Model:
@@ -58,20 +57,14 @@ def pack(model: keras.Model) -> keras.Model:
     config = for_inference(keras.saving.serialize_keras_object(model), keep_build=True)
     packed = keras.saving.deserialize_keras_object(config, safe_mode=False)
     for (_, source), (_, target) in zip(named_layers(model), named_layers(packed), strict=True):
-        if isinstance(source, DenseMML) and source.quantization != "float":
-            if target.quantization != "packed":
-                raise ValueError(
-                    "`model` must be made of layers of Keras and mml, or of layers whose configuration has the "
-                    f"`quantization` of the ternary layers in them. Received: the ternary layer {source.path}, whose "
-                    "state no configuration holds"
-                )
-            target.set_ternary_kernel(*source.ternary_kernel())
-            if source.bias is not None:
-                target.bias.assign(_copy(source.bias))
-        else:
-            store: dict = {}
-            source.save_own_variables(store)
-            target.load_own_variables({key: _copy(value) for key, value in store.items()})
+        ternary, rest = take_weights(source)
+        if ternary and target.quantization != "packed":
+            raise ValueError(
+                "`model` must be made of layers of Keras and mml, or of layers whose configuration has the "
+                f"`quantization` of the ternary layers in them. Received: the ternary layer {source.path}, whose "
+                "state no configuration holds"
+            )
+        give_weights(target, ternary, rest)
     packed.trainable = False
     return packed
 
@@ -127,26 +120,22 @@ def save_packed(
                 f"`class_names` must be {model.output_shape[-1]} strings, one per output. Received: {class_names}"
             )
 
-    arrays, ternary = {}, {}
+    arrays, kernels = {}, {}
     for name, layer in named_layers(model):
-        store = {}
-        if isinstance(layer, DenseMML) and layer.quantization != "float":
-            w_ternary, w_scale = layer.ternary_kernel()
+        ternary, others = take_weights(layer)
+        if ternary:
+            w_ternary, w_scale = ternary
             arrays[f"{name}/kernel"] = pack_ternary(w_ternary)
-            ternary[f"{name}/kernel"] = *w_ternary.shape, float(w_scale)
-            if layer.bias is not None:
-                store["bias"] = layer.bias
-        else:
-            layer.save_own_variables(store)
-        for key, value in store.items():
-            arrays[f"{name}/{key}"] = _stored(f"{name}/{key}", ops.convert_to_numpy(value), rest)
+            kernels[f"{name}/kernel"] = *w_ternary.shape, float(w_scale)
+        for key, array in others.items():
+            arrays[f"{name}/{key}"] = _stored(f"{name}/{key}", array, rest)
     metadata = {
         "format": FORMAT,
         "version": VERSION,
         "config": _json(config),
         "class_names": _json(class_names),
         "rest": rest,
-        "ternary": _json(ternary),
+        "ternary": _json(kernels),
         "sha256": "0" * 64,
     }
     raw = safetensors.numpy.save(arrays, metadata)
@@ -182,11 +171,6 @@ def load_packed(path: str | os.PathLike) -> keras.Model:
     FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.safetensors'
     """
     return read_packed(path).build()
-
-
-def _copy(value):
-    # Two variables must not share an array: on JAX, `predict` of one model would delete the other's.
-    return np.array(ops.convert_to_numpy(value))
 
 
 def _check_model(model):

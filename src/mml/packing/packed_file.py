@@ -12,9 +12,9 @@ import numpy as np
 import safetensors.numpy
 from keras import ops
 
-from mml.layers import DenseMML
 from mml.packing.architecture import check_config, for_inference, named_layers
 from mml.packing.trits import unpack_ternary
+from mml.packing.weights import give_weights
 
 FORMAT, VERSION = "mml packed model", "1"
 _INITIALIZERS = ("zeros", "ones", "uniform", "normal", "random_uniform", "random_normal", "glorot_uniform")
@@ -94,16 +94,11 @@ class PackedFile:
             name, _, weight = key.rpartition("/")
             stores.setdefault(name, {})[weight] = array
         for name, layer in named_layers(model):
-            store = stores.pop(name, {})
-            key = f"{name}/kernel"
-            if isinstance(layer, DenseMML) and layer.quantization == "packed":
-                layer.set_ternary_kernel(
-                    unpack_ternary(store["kernel"], self.ternary_shapes[key]), self.ternary_scales[key]
-                )
-                if layer.bias is not None:
-                    layer.bias.assign(store["bias"])
-            else:
-                layer.load_own_variables(store)
+            store, key = stores.pop(name, {}), f"{name}/kernel"
+            ternary = None
+            if key in self.ternary_shapes:
+                ternary = unpack_ternary(store.pop("kernel"), self.ternary_shapes[key]), self.ternary_scales[key]
+            give_weights(layer, ternary, store)
         if stores:
             raise ValueError(f"no layer has the names {list(stores)}")
 
