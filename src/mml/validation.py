@@ -1,5 +1,6 @@
 """Checks of arguments, so that a wrong one is named before any work is lost."""
 
+import math
 import numbers
 import operator
 from typing import Any
@@ -84,25 +85,79 @@ def dropout_rate(name: str, value: Any) -> float:
     return float(value)
 
 
-def quantization_state(name: str, value: Any) -> str:
-    """Return `value` if it is a state of quantization, or say which argument is wrong.
+def one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of the choices, or say which argument is wrong.
 
     Args:
         name: Name of the argument.
         value: What was passed for it.
+        choices: The strings that are allowed, at least two.
 
     Returns:
-        `"float"`, `"ternary"` or `"packed"`.
+        The string.
 
     Raises:
         ValueError: If `value` is none of these.
 
     Example:
 
-    >>> from mml.validation import quantization_state
-    >>> quantization_state("quantization", "packed")
-    'packed'
+    >>> from mml.validation import one_of
+    >>> one_of("padding", "same", ("valid", "same"))
+    'same'
+    >>> one_of("padding", "full", ("valid", "same"))
+    Traceback (most recent call last):
+    ValueError: `padding` must be 'valid' or 'same'. Received: padding='full'
     """
-    if value not in ("float", "ternary", "packed"):
-        raise ValueError(f"`{name}` must be 'float', 'ternary' or 'packed'. Received: {name}={value!r}")
+    if not isinstance(value, str) or value not in choices:
+        *others, last = map(repr, choices)
+        raise ValueError(f"`{name}` must be {', '.join(others)} or {last}. Received: {name}={value!r}")
     return value
+
+
+def finite_number(name: str, value: Any) -> float:
+    """Return `value` as a `float`, or say which argument is wrong.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it.
+
+    Returns:
+        A finite `float`.
+
+    Raises:
+        ValueError: If `value` is not a finite number (a `bool` is none).
+
+    Example:
+
+    >>> from mml.validation import finite_number
+    >>> finite_number("start", 1)
+    1.0
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
+    return float(value)
+
+
+def grid_of_tokens(name: str, value: Any) -> tuple[int, int]:
+    """Return `value` as a pair of integers, or say which argument is wrong.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it: rows and columns.
+
+    Returns:
+        A pair of integers of at least 1.
+
+    Raises:
+        ValueError: If `value` is not a pair of positive integers.
+
+    Example:
+
+    >>> from mml.validation import grid_of_tokens
+    >>> grid_of_tokens("grid", [8, 8])
+    (8, 8)
+    """
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"`{name}` must be a pair of positive integers: rows and columns. Received: {name}={value!r}")
+    rows, columns = (positive_integer(name, side) for side in value)
+    return rows, columns

@@ -31,6 +31,8 @@ class GRUMML(TernaryLayer):
         recurrent_activation: Name or function applied to the gates.
         use_bias: Whether the projections add a bias.
         weights_initializer, bias_initializer: Initial values of the projections.
+        forget_bias_initializer: Initial values of the forget gates' biases, `[units]`. By default, those of the other
+            biases. A large bias lets the state remember for long.
         weights_regularizer, bias_regularizer: Penalties.
         weights_constraint, bias_constraint: Projections applied after an update.
         return_sequences: Whether to return the output of each step, or only that of the last one.
@@ -88,6 +90,7 @@ class GRUMML(TernaryLayer):
         return_sequences=False,
         return_state=False,
         go_backwards=False,
+        forget_bias_initializer=None,
         quantization="ternary",
         **kwargs,
     ):
@@ -109,24 +112,34 @@ class GRUMML(TernaryLayer):
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.go_backwards = go_backwards
+        self.forget_bias_initializer = initializers.get(forget_bias_initializer)
+        if not use_bias and forget_bias_initializer is not None:
+            raise ValueError("`forget_bias_initializer` needs `use_bias=True`. Received: use_bias=False")
         self.input_spec = keras.layers.InputSpec(ndim=3)
 
     def build(self, inputs_shape, initial_state_shape=None):
         batch, time, features = inputs_shape
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: features})
         if self.fully_mml:
-            self.gates = self._projection(DenseMML, 3 * self.units, "gates")  # forget, candidate, output
+            gates = 3  # forget, candidate, output
         else:
-            self.gates = self._projection(DenseMML, 2 * self.units, "gates")  # forget, candidate
+            gates = 2  # forget, candidate
             self.output_gate = self._projection(keras.layers.Dense, self.units, "output_gate")
             self.output_gate.build(inputs_shape)
+        gate_biases = None if self.forget_bias_initializer is None else self._gate_biases
+        self.gates = self._projection(DenseMML, gates * self.units, "gates", gate_biases)
         self.gates.build(inputs_shape)
         self.output_projection = self._projection(
             DenseMML if self.fully_mml else keras.layers.Dense, self.units, "output_projection"
         )
         self.output_projection.build((batch, time, self.units))
 
-    def _projection(self, layer_class, units, name):
+    def _gate_biases(self, shape, dtype=None):
+        """Initialize the forget gates' biases by the one initializer, and the other gates' by the other."""
+        forget = self.forget_bias_initializer((self.units,), dtype)
+        return ops.concatenate([forget, self.bias_initializer((shape[0] - self.units,), dtype)])
+
+    def _projection(self, layer_class, units, name, bias_initializer=None):
         kwargs = {}
         if layer_class is DenseMML:
             # With one gain per feature, the layer takes sequences of any length.
@@ -135,7 +148,7 @@ class GRUMML(TernaryLayer):
             units,
             use_bias=self.use_bias,
             kernel_initializer=self.weights_initializer.clone(),
-            bias_initializer=self.bias_initializer.clone(),
+            bias_initializer=bias_initializer or self.bias_initializer.clone(),
             kernel_regularizer=self.weights_regularizer,
             bias_regularizer=self.bias_regularizer,
             kernel_constraint=self.weights_constraint,
@@ -219,6 +232,7 @@ class GRUMML(TernaryLayer):
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,
+            "forget_bias_initializer": initializers.serialize(self.forget_bias_initializer),
         }
 
 

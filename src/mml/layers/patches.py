@@ -1,17 +1,21 @@
 import keras
 
 from mml.ops import patch_grid, patchify
-from mml.validation import positive_integer
+from mml.validation import one_of, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
 class Patches(keras.layers.Layer):
     """Cut images into square patches, each of them flattened to a vector.
 
-    Patches are in raster order, and `mml.ops.unpatchify` puts them together again exactly.
+    Patches are in raster order. By default, they lie side by side, and `mml.ops.unpatchify` puts them together again
+    exactly. With `strides` below `patch_size` they overlap.
 
     Args:
         patch_size: Edge of a patch in pixels.
+        strides: Pixels from one patch to the next. By default it is `patch_size`, which must then divide height and
+            width.
+        padding: `"valid"`, or `"same"` for zeros beyond the edges, see `mml.ops.patchify`.
 
     Call arguments:
         inputs: Tensor `[batch, height, width, channels]` of any dtype.
@@ -20,7 +24,8 @@ class Patches(keras.layers.Layer):
         Tensor `[batch, patches, patch_size * patch_size * channels]` of the same dtype.
 
     Raises:
-        ValueError: If `patch_size` is not a positive integer, or does not divide height and width.
+        ValueError: If a size is not a positive integer, if `padding` is neither of the two, or if the patches do not
+            fit the image, see `mml.ops.patch_grid`.
 
     Example:
 
@@ -28,20 +33,24 @@ class Patches(keras.layers.Layer):
     >>> from mml.layers import Patches
     >>> Patches(6)(np.zeros((2, 72, 72, 3), "float32")).shape
     (2, 144, 108)
+    >>> Patches(6, strides=2, padding="same")(np.zeros((2, 32, 32, 3), "float32")).shape
+    (2, 256, 108)
 
     Reference:
         Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, arXiv:2010.11929, section 3.1.
     """
 
-    def __init__(self, patch_size, **kwargs):
+    def __init__(self, patch_size, strides=None, padding="valid", **kwargs):
         super().__init__(**kwargs)
         # === Config ===
         self.patch_size = positive_integer("patch_size", patch_size)
+        self.strides = None if strides is None else positive_integer("strides", strides)
+        self.padding = one_of("padding", padding, ("valid", "same"))
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.supports_masking = True
 
     def call(self, inputs):
-        return patchify(inputs, self.patch_size)
+        return patchify(inputs, self.patch_size, self.strides, self.padding)
 
     def compute_mask(self, inputs, previous_mask):
         return None  # a mask over rows or pixels says nothing about patches
@@ -50,7 +59,7 @@ class Patches(keras.layers.Layer):
         batch, height, width, channels = input_shape
         patches = None
         if height is not None and width is not None:
-            rows, columns = patch_grid(height, width, self.patch_size)
+            rows, columns = patch_grid(height, width, self.patch_size, self.strides, self.padding)
             patches = rows * columns
         return batch, patches, channels and self.patch_size**2 * channels
 
@@ -58,4 +67,9 @@ class Patches(keras.layers.Layer):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=inputs.dtype)
 
     def get_config(self):
-        return {**super().get_config(), "patch_size": self.patch_size}
+        return {
+            **super().get_config(),
+            "patch_size": self.patch_size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }

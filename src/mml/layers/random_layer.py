@@ -25,11 +25,13 @@ class _RandomLayer(keras.layers.Layer):
 
 
 class _RandomWarp(_RandomLayer):
-    """Base class of the layers that read each pixel at a random place, between the pixels that are there.
+    """Base class of the layers that read each pixel at a random place of the image.
 
     A subclass implements `_warp(images)`, which takes and returns a float32 tensor
     `[batch, height, width, channels]`. It is called in training only.
     """
+
+    supported_interpolation = "bilinear"
 
     def __init__(self, fill_mode, interpolation, seed, fill_value, data_format, **kwargs):
         super().__init__(**kwargs)
@@ -39,9 +41,10 @@ class _RandomWarp(_RandomLayer):
         self.seed = seed
         self.fill_value = fill_value
         self.data_format = keras.config.image_data_format() if data_format is None else data_format
-        if (fill_mode, interpolation, self.data_format) != ("reflect", "bilinear", "channels_last"):
+        supported = self.supported_interpolation
+        if (fill_mode, interpolation, self.data_format) != ("reflect", supported, "channels_last"):
             raise ValueError(
-                f"{type(self).__name__} supports only fill_mode='reflect', interpolation='bilinear' and "
+                f"{type(self).__name__} supports only fill_mode='reflect', interpolation={supported!r} and "
                 f"data_format='channels_last'. Received: fill_mode={fill_mode!r}, interpolation={interpolation!r}, "
                 f"data_format={self.data_format!r}"
             )

@@ -1,6 +1,6 @@
 import keras
 
-from mml.validation import quantization_state
+from mml.validation import one_of
 
 
 class TernaryLayer(keras.layers.Layer):
@@ -29,7 +29,7 @@ class TernaryLayer(keras.layers.Layer):
     def __init__(self, quantization="ternary", **kwargs):
         super().__init__(**kwargs)
         # === Config ===
-        self.quantization = quantization_state("quantization", quantization)
+        self.quantization = one_of("quantization", quantization, ("float", "ternary", "packed"))
         self.supports_masking = True
 
     def quantize(self, mode, type_check=True, config=None):

@@ -4,27 +4,37 @@ import dataclasses
 import math
 import numbers
 import operator
+import re
 
 import keras
 import numpy as np
+from keras import ops
 
-from mml.models import VisionTransformerConfig
-from mml.validation import positive_integer
+from mml.models import VisionMLGRUConfig, VisionTransformerConfig
+from mml.training.optimizers import AdamW, Muon
+from mml.validation import dropout_rate, one_of, positive_integer
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """What determines a training run, apart from the data. The defaults are the book's recipe.
+    """What determines a training run, apart from the data. The defaults are the seed's recipe.
 
     Args:
-        model: The model's `VisionTransformerConfig`.
+        model: The model's configuration, a `VisionTransformerConfig` or a `VisionMLGRUConfig`.
         epochs: Passes over the training images.
         batch_size: Images in a step.
-        learning_rate: AdamW's step size.
-        weight_decay: AdamW's decay of the weights, per step and unit of learning rate.
+        learning_rate: Step size of the optimizer, at its largest.
+        weight_decay: Decay of the weights, per step and unit of learning rate.
         validation_split: Fraction of the training images, taken from their end, that is kept for validation; at
             least 0 and below 1. With 0, all images are trained on and none validates.
         seed: Seed of initial weights, shuffling, augmentation and dropout; an integer from 0 to 4,294,967,295.
+        optimizer: `"adamw"`, or `"muon"` for `keras.optimizers.Muon`, which updates the matrices within the model by
+            Muon, and everything else, the head included, by Adam.
+        schedule: `"constant"`, or `"cosine"` for a learning rate that falls to 0 over the run.
+        warmup: Fraction of the steps in which a `"cosine"` rate rises from 0.
+        decay_until: Fraction of the steps after which weight decay ends. Below 1, and with Muon, only matrices decay.
+        label_smoothing: Share of the target that is spread over all classes.
+        keep: `"best"` for the weights of the epoch that validated best, or `"last"`.
 
     NumPy's numbers become Python's, so that equal configurations describe the same run.
 
@@ -38,29 +48,45 @@ class TrainingConfig:
     0.001
 
     Reference:
-        Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, arXiv:1711.05101, algorithm 2.
+        Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, arXiv:1711.05101, algorithm 2; Jordan et
+        al., "Muon: An optimizer for hidden layers in neural networks", 2024,
+        https://kellerjordan.github.io/posts/muon/; Szegedy et al., "Rethinking the Inception Architecture for
+        Computer Vision", 2015, arXiv:1512.00567, section 7, on label smoothing.
     """
 
-    model: VisionTransformerConfig = VisionTransformerConfig()
+    model: VisionTransformerConfig | VisionMLGRUConfig = VisionTransformerConfig()
     epochs: int = 5
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     validation_split: float = 0.1
     seed: int = 42
+    optimizer: str = "adamw"
+    schedule: str = "constant"
+    warmup: float = 0.0
+    decay_until: float = 1.0
+    label_smoothing: float = 0.0
+    keep: str = "best"
 
     def __post_init__(self):
-        if not isinstance(self.model, VisionTransformerConfig):
-            raise ValueError(f"`model` must be a `VisionTransformerConfig`. Received: model={self.model!r}")
+        if not isinstance(self.model, (VisionTransformerConfig, VisionMLGRUConfig)):
+            raise ValueError(
+                "`model` must be a `VisionTransformerConfig` or a `VisionMLGRUConfig`. "
+                f"Received: model={self.model!r}"
+            )
         checked = {
             "epochs": positive_integer("epochs", self.epochs),
             "batch_size": positive_integer("batch_size", self.batch_size),
             "learning_rate": _number("learning_rate", self.learning_rate, "positive", lambda rate: rate > 0),
             "weight_decay": _number("weight_decay", self.weight_decay, "at least 0", lambda decay: decay >= 0),
-            "validation_split": _number(
-                "validation_split", self.validation_split, "at least 0 and below 1", lambda split: 0 <= split < 1
-            ),
+            "validation_split": _fraction("validation_split", self.validation_split),
             "seed": _seed(self.seed),
+            "optimizer": one_of("optimizer", self.optimizer, ("adamw", "muon")),
+            "schedule": one_of("schedule", self.schedule, ("constant", "cosine")),
+            "warmup": _fraction("warmup", self.warmup),
+            "decay_until": dropout_rate("decay_until", self.decay_until),
+            "label_smoothing": _fraction("label_smoothing", self.label_smoothing),
+            "keep": one_of("keep", self.keep, ("best", "last")),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -75,6 +101,10 @@ def _number(name, value, requirement, holds):
     return float(number)
 
 
+def _fraction(name, value):
+    return _number(name, value, "at least 0 and below 1", lambda fraction: 0 <= fraction < 1)
+
+
 def _seed(value):
     try:
         seed = operator.index(value)
@@ -85,17 +115,22 @@ def _seed(value):
     return seed
 
 
-def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig()) -> None:
-    """Compile a classifier with the book's optimizer, loss and metrics.
+def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(), steps: int | None = None) -> None:
+    """Compile a classifier with the optimizer, loss and metrics of a recipe.
 
     The metrics `loss`, `acc` and `top_5_acc` are means over the images, weighted by their sample weights if there are
     any. For the loss itself Keras reports the mean over the batches, each weighted by its size, and that size
     includes images of weight 0. A metric of the same name replaces that number: the cross-entropy per image, without
-    penalties that layers may add. `model.evaluate` without `return_dict=True` lists it twice, first and last.
+    label smoothing and without penalties that layers may add. `model.evaluate` without `return_dict=True` lists it
+    twice, first and last.
 
     Args:
         model: A Keras model whose outputs are logits, `[images, classes]`.
         config: A `TrainingConfig`.
+        steps: How many steps the run has in all. A schedule, and weight decay that ends, need to know it.
+
+    Raises:
+        ValueError: If `steps` is not a positive integer, or is needed and missing.
 
     Example:
 
@@ -108,12 +143,80 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig())
     """
     # Unlike the metric of that name, a loss converts logits of lower precision to float32.
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
+    if config.label_smoothing:
+        loss = SmoothedCrossentropy(config.label_smoothing, reduction="mean_with_sample_weight")
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
     model.compile(
-        optimizer=keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight"),
+        optimizer=_optimizer(model, config, steps),
+        loss=loss,
         weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="acc"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_acc"),
             keras.metrics.MeanMetricWrapper(cross_entropy, name="loss"),
         ],
     )
+
+
+def _optimizer(model, config, steps):
+    if (config.schedule, config.decay_until, config.optimizer) == ("constant", 1.0, "adamw"):
+        return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+    steps = positive_integer("steps", steps)
+    learning_rate = config.learning_rate
+    if config.schedule == "cosine":
+        warmup_steps = round(config.warmup * steps)
+        learning_rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup_steps else config.learning_rate,
+            decay_steps=steps - warmup_steps,
+            warmup_target=config.learning_rate if warmup_steps else None,
+            warmup_steps=warmup_steps,
+        )
+    shared = {"weight_decay": config.weight_decay, "decay_steps": round(config.decay_until * steps)}
+    if config.optimizer == "adamw":
+        return AdamW(learning_rate, beta_2=0.95, global_clipnorm=1.0, **shared)
+    # Muon is for matrices within the model: neither for the classifier at its end, nor for gains with two axes.
+    excluded = [*(f"^{re.escape(weight.path)}$" for weight in model.layers[-1].weights), "/gain$"]
+    return Muon(learning_rate, adam_beta_2=0.95, exclude_layers=excluded, **shared)
+
+
+@keras.saving.register_keras_serializable(package="mml")
+class SmoothedCrossentropy(keras.losses.Loss):
+    """Cross-entropy of logits with integer labels, a share of which is spread over all classes.
+
+    Keras's `SparseCategoricalCrossentropy` cannot smooth labels, and its `CategoricalCrossentropy` takes no integers.
+
+    Args:
+        label_smoothing: The share, from 0 to 1.
+        **kwargs: As for `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: Integer tensor `[images]` or `[images, 1]`.
+        y_pred: Float tensor `[images, classes]`, logits.
+
+    Returns:
+        Float tensor, reduced as `reduction` says.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.training.recipe import SmoothedCrossentropy
+    >>> round(float(SmoothedCrossentropy(0.1)(np.array([0]), np.zeros((1, 10), "float32"))), 4)
+    2.3026
+
+    Reference:
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv:1512.00567, section 7.
+    """
+
+    def __init__(self, label_smoothing, **kwargs):
+        super().__init__(**kwargs)
+        self.label_smoothing = dropout_rate("label_smoothing", label_smoothing)
+
+    def call(self, y_true, y_pred):
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras hands labels over as floats
+        labels = ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
+        return keras.losses.categorical_crossentropy(
+            labels, y_pred, from_logits=True, label_smoothing=self.label_smoothing
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -16,7 +16,7 @@ import keras
 
 from mml.data import ImageDataset
 from mml.files import make_folder, partial_name, replacing
-from mml.models import vision_transformer
+from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru, vision_transformer
 from mml.optional import require
 from mml.training.batches import ShuffledBatches
 from mml.training.checkpoints import Checkpoint, HistoryFile, read_history, restore
@@ -26,6 +26,10 @@ from mml.training.recipe import TrainingConfig, compile_model
 if TYPE_CHECKING:
     import pandas
 
+MODELS: dict[type, Callable[..., keras.Model]] = {
+    VisionTransformerConfig: vision_transformer,
+    VisionMLGRUConfig: vision_mlgru,
+}
 VALIDATION_BATCH_SIZE = 256  # has no influence on the result, apart from rounding
 
 
@@ -34,8 +38,8 @@ class Run:
     """A complete training run.
 
     Args:
-        model: The compiled model, with the weights of the epoch that validated best; without validation images, with
-            those of the last epoch.
+        model: The compiled model, with the weights of the epoch that validated best. With `keep="last"`, and without
+            validation images, with those of the last epoch.
         records: A dictionary per epoch: the integer `epoch`, counted from 0, and floats. `loss`, `acc` and
             `top_5_acc` are means over the training images. If there are validation images, `val_loss`, `val_acc` and
             `val_top_5_acc` are means over these.
@@ -66,16 +70,17 @@ def train(
     config: TrainingConfig = TrainingConfig(),
     directory: str | os.PathLike = "runs",
     verbose: str | int = "auto",
-    build: Callable[..., keras.Model] = vision_transformer,
+    build: Callable[..., keras.Model] | None = None,
 ) -> Run:
-    """Train a vision transformer, resume an interrupted run, or load a complete one.
+    """Train a model, resume an interrupted run, or load a complete one.
 
     Each run has a folder in `directory`. Its name comes from the configuration, the name of `build`, the dtype policy
     and a digest of the data. It holds:
 
     - `config.json`: the configuration, and which data it was;
     - `history.csv`: a row per epoch;
-    - `best.weights.h5`: weights, optimizer and random state of the epoch with the best validation accuracy;
+    - `best.weights.h5`: weights, optimizer and random state of the epoch with the best validation accuracy, unless
+      the last epoch's weights are the result;
     - `latest.weights.h5`: the same of the last complete epoch. The optimizer's number of steps says which epoch that
       is, so a run resumes from this single file. (Keras's `BackupAndRestore` writes weights and epoch to two files.
       A process killed in between would train an epoch twice.)
@@ -94,12 +99,13 @@ def train(
 
     Args:
         data: An `mml.data.ImageDataset`, or any object with such `x_train`, `y_train`, `class_names` and `source`.
-        config: A `TrainingConfig`. With `validation_split=0`, nothing is validated: the result is the last epoch's
-            weights, and there is no `best.weights.h5`.
+        config: A `TrainingConfig`. With `keep="last"`, and with `validation_split=0`, which validates nothing, the
+            result is the last epoch's weights.
         directory: Folder for the folders of runs.
         verbose: As for `keras.Model.fit`.
-        build: Function `build(config.model, images=...)` that returns the model; `mml.models` has others. Its module
-            and name stand for it in the run's folder. So it must be what one finds under that name: not a lambda, a
+        build: Function `build(config.model, images=...)` that returns the model. By default, the function of
+            `mml.models` that goes with the configuration: `vision_transformer` or `vision_mlgru`. Its module and name
+            stand for it in the run's folder. So it must be what one finds under that name: not a lambda, a
             `functools.partial`, or a function defined in another function, of which many can have the same name.
             A function that you edit keeps its name. Rename it too, or use another `directory`, or `train` will load
             the run of the old one.
@@ -127,7 +133,9 @@ def train(
     >>> list(run.history.columns)
     ['epoch', 'acc', 'loss', 'top_5_acc', 'val_acc', 'val_loss', 'val_top_5_acc']
     """
+    build = MODELS[type(config.model)] if build is None else build
     n_train = _check(data, config)
+    keeps_best = config.keep == "best" and n_train < len(data.x_train)
     place = current_place()
     batches, validation_batches = _split(data, config, n_train, place)
     description = _describe(data, config, build)
@@ -141,13 +149,13 @@ def train(
         keras.utils.set_random_seed(config.seed)
         # The seed's order: normalise by all training images, then keep the last of them for validation.
         model = build(config.model, images=data.x_train)
-        compile_model(model, config)
+        compile_model(model, config, steps=config.epochs * len(batches))
         epochs_done = restore(model, latest) // len(batches) if latest.exists() else 0
         agree(place, f"epoch {epochs_done}")
         if epochs_done < config.epochs:
             callbacks = [keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch))]
             if place.writes_files:
-                callbacks += _writers(path, epochs_done, best if validation_batches else None, latest)
+                callbacks += _writers(path, epochs_done, best if keeps_best else None, latest)
             model.fit(
                 batches,
                 epochs=config.epochs,
@@ -158,7 +166,7 @@ def train(
                 callbacks=callbacks,
             )
             agree(place, "the end")  # all files are written
-        restore(model, best if validation_batches else latest)
+        restore(model, best if keeps_best else latest)
         return Run(model, read_history(path / "history.csv", config.epochs), path)
 
 
@@ -227,12 +235,8 @@ def _qualified_name(build):
 
 
 def _name(config, description):
-    model = config.model
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-    return (
-        f"vit-i{model.image_size}-p{model.patch_size}-d{model.projection_dim}-l{model.transformer_layers}"
-        f"-e{config.epochs}-b{config.batch_size}-s{config.seed}-{digest[:8]}"
-    )
+    return f"{config.model.short_name}-e{config.epochs}-b{config.batch_size}-s{config.seed}-{digest[:8]}"
 
 
 @contextlib.contextmanager

@@ -1,20 +1,12 @@
-"""The book's vision transformer, built from one configuration."""
+"""The seed's vision transformer, and two counterparts to compare it with, built from one configuration."""
 
 import dataclasses
 
 import keras
 import numpy as np
 
-from mml.layers import (
-    DenseMML,
-    Dropout,
-    PatchEmbedding,
-    Patches,
-    RandomFlip,
-    RandomRotation,
-    RandomZoom,
-    TransformerBlockMML,
-)
+from mml.layers import DenseMML, Dropout, PatchEmbedding, Patches, TransformerBlockMML
+from mml.models.augmentation import Augmentation, image_shape, random_layers
 from mml.ops import patch_grid
 from mml.validation import divides, dropout_rate, positive_integer
 
@@ -36,6 +28,7 @@ class VisionTransformerConfig:
         head_dropout: Dropout rate before them.
         per_feature_gain: Whether norms have one gain per feature, as in the paper, instead of one for each position
             and feature.
+        augmentation: How training varies the images.
 
     Raises:
         ValueError: If a size is not a positive integer, or if two do not fit.
@@ -58,19 +51,17 @@ class VisionTransformerConfig:
     head_units: tuple[int, ...] = (1024, 256)
     head_dropout: float = 0.5
     per_feature_gain: bool = False
+    augmentation: Augmentation = Augmentation(rotation=0.02, zoom=0.2)
 
     def __post_init__(self):
         sizes = ("num_classes", "image_size", "patch_size", "projection_dim", "transformer_layers", "num_heads")
         checked: dict = {name: positive_integer(name, getattr(self, name)) for name in sizes}
-        for name in ("input_shape", "head_units"):
-            value = getattr(self, name)
-            if not isinstance(value, (tuple, list)):
-                raise ValueError(f"`{name}` must be a tuple of integers. Received: {name}={value!r}")
-            checked[name] = tuple(positive_integer(name, size) for size in value)
-        if len(self.input_shape) != 3:
-            raise ValueError(
-                f"`input_shape` must be (height, width, channels). Received: input_shape={self.input_shape!r}"
-            )
+        checked["input_shape"] = image_shape("input_shape", self.input_shape)
+        if not isinstance(self.head_units, (tuple, list)):
+            raise ValueError(f"`head_units` must be a tuple of integers. Received: head_units={self.head_units!r}")
+        checked["head_units"] = tuple(positive_integer("head_units", size) for size in self.head_units)
+        if not isinstance(self.augmentation, Augmentation):
+            raise ValueError(f"`augmentation` must be an `Augmentation`. Received: augmentation={self.augmentation!r}")
         for name in ("dropout", "head_dropout"):
             checked[name] = dropout_rate(name, getattr(self, name))
         patch_grid(self.image_size, self.image_size, self.patch_size)
@@ -82,6 +73,11 @@ class VisionTransformerConfig:
     def num_patches(self) -> int:
         """Number of patches, and so of tokens, in an image."""
         return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def short_name(self) -> str:
+        """A name for folders of runs, which says the main sizes."""
+        return f"vit-i{self.image_size}-p{self.patch_size}-d{self.projection_dim}-l{self.transformer_layers}"
 
 
 def data_augmentation(
@@ -110,9 +106,7 @@ def data_augmentation(
             keras.Input(config.input_shape),
             normalization,
             keras.layers.Resizing(config.image_size, config.image_size, name="resizing"),
-            RandomFlip("horizontal", name="random_flip"),
-            RandomRotation(factor=0.02, name="random_rotation"),
-            RandomZoom(height_factor=0.2, width_factor=0.2, name="random_zoom"),
+            *random_layers(config.augmentation),
         ],
         name="data_augmentation",
     )

@@ -1,0 +1,38 @@
+import keras
+
+from mml.layers.random_layer import _RandomLayer
+
+
+@keras.saving.register_keras_serializable(package="mml")
+class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
+    """Keras's `RandomErasing` (cut-out), off unless training, with a random state that is saved with the weights.
+
+    The patch that is erased lies within the image. With `scale=(s, s)` it is a square of that share of the image.
+
+    Args:
+        factor: Probability that an image is erased, or a range that it is drawn from.
+        scale: Range of the share of the image that is erased.
+        fill_value: What is put there; None for noise.
+        value_range: Range of the pixels' values, which `fill_value` is clipped to.
+        seed: Integer seed of the random state. By default, Keras draws one.
+        data_format: `"channels_last"` or `"channels_first"`. By default, `keras.config.image_data_format()`.
+
+    Call arguments:
+        inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
+        training: Whether to erase. Off by default.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.layers import RandomErasing
+    >>> erase = RandomErasing(factor=(1, 1), scale=(1 / 16, 1 / 16), fill_value=0)
+    >>> print(float(np.mean(erase(np.ones((2, 8, 8, 3), "float32"), training=True))))
+    0.9375
+
+    Reference:
+        DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017,
+        arXiv:1708.04552, section 3; Zhong et al., "Random Erasing Data Augmentation", 2017, arXiv:1708.04896.
+    """
+
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=training)

@@ -1,0 +1,98 @@
+"""How training varies the images, and the first layers of a model, which do it."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from mml.layers import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
+from mml.validation import dropout_rate, positive_integer
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How training varies the images. By default, it mirrors half of them and does nothing else.
+
+    Args:
+        flip: Whether half of the images are mirrored, left to right.
+        rotation: Largest angle, as a share of a full turn, see `mml.layers.RandomRotation`.
+        zoom: Largest change of height and width, as a share of them, see `mml.layers.RandomZoom`.
+        translation: Largest shift, as a share of height and width, see `mml.layers.RandomTranslation`.
+        erasing: Share of each image that is replaced by the mean colour, see `mml.layers.RandomErasing`.
+
+    Raises:
+        ValueError: If a share is not a number from 0 to 1.
+
+    Example:
+
+    >>> from mml.models import Augmentation
+    >>> Augmentation(translation=1 / 8, erasing=1 / 16)
+    Augmentation(flip=True, rotation=0.0, zoom=0.0, translation=0.125, erasing=0.0625)
+    """
+
+    flip: bool = True
+    rotation: float = 0.0
+    zoom: float = 0.0
+    translation: float = 0.0
+    erasing: float = 0.0
+
+    def __post_init__(self):
+        for name in ("rotation", "zoom", "translation", "erasing"):
+            object.__setattr__(self, name, dropout_rate(name, getattr(self, name)))
+
+
+def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:
+    """Return the layers that vary normalized images as an `Augmentation` says.
+
+    Args:
+        augmentation: An `Augmentation`.
+
+    Returns:
+        A list of layers, from `[batch, height, width, channels]` to the same shape.
+
+    Example:
+
+    >>> from mml.models import Augmentation
+    >>> from mml.models.augmentation import random_layers
+    >>> [layer.name for layer in random_layers(Augmentation(erasing=1 / 16))]
+    ['random_flip', 'random_erasing']
+    """
+    layers: list[keras.layers.Layer] = []
+    if augmentation.flip:
+        layers.append(RandomFlip("horizontal", name="random_flip"))
+    if augmentation.rotation:
+        layers.append(RandomRotation(augmentation.rotation, name="random_rotation"))
+    if augmentation.zoom:
+        layers.append(RandomZoom(augmentation.zoom, augmentation.zoom, name="random_zoom"))
+    if augmentation.translation:
+        layers.append(RandomTranslation(augmentation.translation, augmentation.translation, name="random_translation"))
+    if augmentation.erasing:
+        scale = (augmentation.erasing, augmentation.erasing)
+        # The images are normalized, so that 0 is the mean colour.
+        layers.append(RandomErasing(factor=(1, 1), scale=scale, fill_value=0, name="random_erasing"))
+    return layers
+
+
+def image_shape(name: str, value: Any) -> tuple[int, int, int]:
+    """Return `value` as the shape of an image, or say which argument is wrong.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it: height, width and channels.
+
+    Returns:
+        A tuple of three positive integers.
+
+    Raises:
+        ValueError: If `value` is no such tuple.
+
+    Example:
+
+    >>> from mml.models.augmentation import image_shape
+    >>> image_shape("input_shape", [32, 32, 3])
+    (32, 32, 3)
+    """
+    if not isinstance(value, (tuple, list)) or len(value) != 3:
+        raise ValueError(f"`{name}` must be (height, width, channels). Received: {name}={value!r}")
+    height, width, channels = (positive_integer(name, size) for size in value)
+    return height, width, channels
