@@ -140,7 +140,7 @@ def build(root, given):
     if printed.returncode:
         raise BuildError(f"jupyter-book found problems\n{printed.stdout}")
 
-    packed = run / "packed" / "float32.safetensors"  # by chapter 8, for the first page's demonstration
+    packed = run / "packed" / "float32.safetensors"  # by chapter 9, for the first page's demonstration
     if packed.exists():
         shutil.copy(packed, site / "_build" / "html" / "_static" / "demo" / "model.safetensors")
 
