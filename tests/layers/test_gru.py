@@ -317,6 +317,31 @@ def test_initial_values_penalties_and_projections_are_used():
     assert constraints == ["NonNeg", "UnitNorm"] * 3
 
 
+@pytest.mark.parametrize("fully_mml, gates", [(True, 3), (False, 2)])
+def test_forget_biases_start_where_they_are_told_and_nothing_else_does(fully_mml, gates):
+    layer = GRUMML(
+        4,
+        fully_mml=fully_mml,
+        bias_initializer="ones",
+        forget_bias_initializer=keras.initializers.Constant([2, 3, 4, 5]),
+    )
+    layer.build((None, 5, 6))
+    first, *others = (weight for weight in layer.weights if weight.name == "bias")
+    np.testing.assert_array_equal(first, [2, 3, 4, 5] + [1] * 4 * (gates - 1))
+    assert all(np.array_equal(bias, np.ones(4)) for bias in others) and len(others) == 4 - gates
+
+
+def test_a_large_forget_bias_keeps_the_state():
+    x, state = np.ones((1, 5, 6), "float32"), np.full((1, 4), 7, "float32")
+    layer = GRUMML(4, forget_bias_initializer=keras.initializers.Constant(1e3), return_state=True)
+    np.testing.assert_array_equal(layer(x, initial_state=state)[1], state)
+
+
+def test_forget_biases_need_biases():
+    with pytest.raises(ValueError, match="`forget_bias_initializer` needs `use_bias=True`. Received: use_bias=False"):
+        GRUMML(4, use_bias=False, forget_bias_initializer="ones")
+
+
 @pytest.mark.parametrize("argument", ["units", "num_heads"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "4", None, True])
 def test_sizes_must_be_positive_integers(argument, value):

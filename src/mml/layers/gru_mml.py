@@ -120,14 +120,12 @@ class GRUMML(TernaryLayer):
     def build(self, inputs_shape, initial_state_shape=None):
         batch, time, features = inputs_shape
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: features})
-        if self.fully_mml:
-            gates = 3  # forget, candidate, output
-        else:
-            gates = 2  # forget, candidate
-            self.output_gate = self._projection(keras.layers.Dense, self.units, "output_gate")
-            self.output_gate.build(inputs_shape)
+        gates = 3 if self.fully_mml else 2  # forget, candidate and, if it is ternary too, output
         gate_biases = None if self.forget_bias_initializer is None else self._gate_biases
         self.gates = self._projection(DenseMML, gates * self.units, "gates", gate_biases)
+        if not self.fully_mml:
+            self.output_gate = self._projection(keras.layers.Dense, self.units, "output_gate")
+            self.output_gate.build(inputs_shape)
         self.gates.build(inputs_shape)
         self.output_projection = self._projection(
             DenseMML if self.fully_mml else keras.layers.Dense, self.units, "output_projection"
