@@ -93,6 +93,7 @@ ACTIVATIONS = {
     "sigmoid": sigmoid,
     "silu": lambda x: x * sigmoid(x),
     "relu": lambda x: np.where(np.real(x) > 0, x, 0),
+    "squared_relu": lambda x: np.where(np.real(x) > 0, x * x, 0),
     "gelu": lambda x: x * (ndtr(np.real(x)) + 1j * np.imag(x) * np.exp(-(np.real(x) ** 2) / 2) / np.sqrt(2 * np.pi)),
     "selu": lambda x: 1.0507009873554805 * np.where(np.real(x) > 0, x, 1.6732632423543772 * (np.exp(x) - 1)),
 }
@@ -143,18 +144,82 @@ def transformer_block(x, *weights, fully_mml=True):
     return rms_norm(x + glu(x, *weights[mixer + 1 : -1], activation="silu"), weights[-1])
 
 
-def patches(images, size):
-    batch, height, width, _ = images.shape
-    return np.stack(
-        [
-            images[:, top : top + size, left : left + size].reshape(batch, -1)
-            for top in range(0, height, size)
-            for left in range(0, width, size)
-        ],
-        axis=1,
-    )
+def starts(side, size, strides, padding):
+    """Where the patches along a side begin; with "same", the fewest zeros, and the odd one at the end."""
+    if padding == "valid":
+        return range(0, side - size + 1, strides)
+    last = (-(-side // strides) - 1) * strides
+    before = max(last + size - side, 0) // 2
+    return range(-before, last - before + 1, strides)
+
+
+def patches(images, size, strides=None, padding="valid"):
+    batch, height, width, channels = images.shape
+    strides = strides or size
+    tops, lefts = (starts(side, size, strides, padding) for side in (height, width))
+    result = np.zeros((batch, len(tops) * len(lefts), size, size, channels), images.dtype)
+    for patch, (top, left) in enumerate((top, left) for top in tops for left in lefts):
+        for row in range(size):
+            for column in range(size):
+                if 0 <= top + row < height and 0 <= left + column < width:
+                    result[:, patch, row, column] = images[:, top + row, left + column]
+    return result.reshape(batch, len(tops) * len(lefts), -1)
+
+
+def token_shift(x, grid):
+    """Q-Shift (arXiv:2403.02308, equation 3) with a quarter of half of the features from each neighbour."""
+    rows, columns = grid
+    share = x.shape[-1] // 8
+    shifted = np.array(x)
+    for row in range(rows):
+        for column in range(columns):
+            for part, (up, left) in enumerate([(0, -1), (0, 1), (-1, 0), (1, 0)]):
+                features = slice(part * share, (part + 1) * share)
+                inside = 0 <= row + up < rows and 0 <= column + left < columns
+                neighbour = x[:, (row + up) * columns + column + left, features] if inside else 0
+                shifted[:, row * columns + column, features] = neighbour
+    return shifted
+
+
+def visiting_order(grid, direction):
+    rows, columns = grid
+    if direction in ("right", "left"):
+        order = [row * columns + column for row in range(rows) for column in range(columns)]
+    else:
+        order = [row * columns + column for column in range(columns) for row in range(rows)]
+    return order if direction in ("right", "down") else order[::-1]
+
+
+def grid_scan(x, *weights, grid, direction):
+    order = visiting_order(grid, direction)
+    visited = gru(x[:, order], *weights)
+    scanned = np.empty_like(visited)
+    scanned[:, order] = visited
+    return scanned
+
+
+def feed_forward(x, *weights, activation="squared_relu"):
+    return dense(dense(x, *weights[:3], activation), *weights[3:])
+
+
+def vision_block(x, *weights, grid, direction):
+    x = x + grid_scan(token_shift(x, grid), *weights[:6], grid=grid, direction=direction)
+    return x + feed_forward(token_shift(x, grid), *weights[6:])
 
 
 def patch_embedding(x, *weights, use_mml=True, with_positions=False):
     weights, positions = (weights[:-1], weights[-1]) if with_positions else (weights, 0.0)
     return (dense(x, *weights) if use_mml else x @ weights[0] + weights[1]) + positions
+
+
+def vision_mlgru(images, mean, variance, count, *weights, patch_size, merge_size, grid, directions):
+    """The model made for images; `grid` is that of its tokens."""
+    x = (images - mean) / np.sqrt(variance)
+    height, width, _ = images.shape[1:]
+    x = dense(patches(x, patch_size, 2, "same"), *weights[:3], "squared_relu")
+    x = patches(x.reshape(len(x), -(-height // 2), -(-width // 2), -1), merge_size, 2, "same")
+    x = patch_embedding(x, *weights[3:7], with_positions=True)
+    for number, direction in enumerate(directions):
+        x = vision_block(x, *weights[7 + 12 * number : 19 + 12 * number], grid=grid, direction=direction)
+    gain, kernel, bias = weights[-3:]
+    return rms_norm(rms_norm(x).mean(axis=1), gain) @ kernel + bias

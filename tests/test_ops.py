@@ -238,6 +238,61 @@ def test_unpatchify_is_the_right_inverse_too(drawn):
     np.testing.assert_array_equal(ops.patchify(restored, patch_size), patches)
 
 
+STRIDES = [(1, 1), (2, 1), (2, 2), (2, 3), (3, 1), (3, 2), (3, 3), (3, 4), (6, 2), (6, 4), (5, 7)]
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("patch_size, strides", STRIDES)
+@pytest.mark.parametrize("size", [(6, 6), (7, 10), (9, 6)], ids=str)
+def test_overlapping_patches_are_the_windows_of_a_convolution(size, patch_size, strides, padding):
+    images = np.random.default_rng(0).integers(-99, 99, size=(2, *size, 3)).astype("float32")
+    patches = np.asarray(ops.patchify(images, patch_size, strides, padding))
+    rows, columns = ops.patch_grid(*size, patch_size, strides, padding)
+    np.testing.assert_array_equal(patches, oracle.patches(images, patch_size, strides, padding))
+    kernel = np.random.default_rng(1).integers(-9, 9, size=(patch_size, patch_size, 3, 4)).astype("float32")
+    product = (patches @ kernel.reshape(-1, 4)).reshape(2, rows, columns, 4)  # of whole numbers, and so exact
+    np.testing.assert_array_equal(product, keras.ops.conv(images, kernel, strides, padding))
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_gradients_of_overlapping_patches(padding):
+    images = np.random.default_rng(0).normal(size=(2, 5, 4, 2)).astype("float32")
+    upstream = np.random.default_rng(1).normal(size=oracle.patches(images, 3, 2, padding).shape).astype("float32")
+    _, (gradient,) = value_and_gradients(lambda x: ops.patchify(x, 3, 2, padding), [images], upstream)
+    (expected,) = oracle.gradients(lambda x: oracle.patches(x, 3, 2, padding), [images], upstream)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float16", "bool"])
+def test_overlapping_patches_keep_the_dtype(dtype):
+    images = np.random.default_rng(0).integers(0, 2, size=(2, 5, 4, 2)).astype(dtype)
+    patches = np.asarray(ops.patchify(images, 3, 2, "same"))
+    assert patches.dtype == dtype
+    np.testing.assert_array_equal(patches, oracle.patches(images, 3, 2, "same"))
+
+
+def test_strides_of_a_patch_leave_the_rest_of_an_image_out():
+    images = np.random.default_rng(0).normal(size=(1, 5, 7, 2)).astype("float32")
+    np.testing.assert_array_equal(ops.patchify(images, 2, 2), oracle.patches(images[:, :4, :6], 2))
+
+
+@pytest.mark.parametrize("strides", [0, -1, 2.0, "2", True])
+def test_strides_that_are_no_positive_integer_are_refused(strides):
+    with pytest.raises(ValueError, match=f"`strides` must be a positive integer. Received: strides={strides!r}"):
+        ops.patchify(np.zeros((1, 4, 4, 3)), 2, strides)
+
+
+def test_another_padding_is_refused():
+    with pytest.raises(ValueError, match="`padding` must be 'valid' or 'same'. Received: padding='full'"):
+        ops.patchify(np.zeros((1, 4, 4, 3)), 2, 1, "full")
+
+
+@pytest.mark.parametrize("height, width", [(2, 5), (5, 2)])
+def test_without_padding_a_patch_fits_into_an_image(height, width):
+    with pytest.raises(ValueError, match=f"`patch_size`=3. Received: height={height}, width={width}"):
+        ops.patchify(np.zeros((1, height, width, 3)), 3, 1)
+
+
 def test_patches_of_one_known_image():
     image = np.arange(2 * 4).reshape(1, 2, 4, 1)
     np.testing.assert_array_equal(ops.patchify(image, 2), [[[0, 1, 4, 5], [2, 3, 6, 7]]])

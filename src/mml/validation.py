@@ -158,6 +158,35 @@ def grid_of_tokens(name: str, value: Any) -> tuple[int, int]:
     (8, 8)
     """
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(f"`{name}` must be a pair of positive integers: rows and columns. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be a pair of positive integers: rows and columns. Received: {name}={value!r}"
+        )
     rows, columns = (positive_integer(name, side) for side in value)
     return rows, columns
+
+
+def mask_of_tokens(mask: Any, grid: tuple[int, int]) -> None:
+    """Check that a mask says of each token in a grid whether it counts, or say which shape it must have.
+
+    Args:
+        mask: Tensor, of which only the shape is read. The number of tokens in it may be unknown.
+        grid: Rows and columns of tokens.
+
+    Raises:
+        ValueError: If the shape is not `[batch, rows * columns]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.validation import mask_of_tokens
+    >>> mask_of_tokens(np.ones((5, 6), "bool"), (2, 3))
+    >>> mask_of_tokens(np.ones((5, 7), "bool"), (2, 3))
+    Traceback (most recent call last):
+    ValueError: `mask` must have the shape [batch, tokens], with 2 * 3 tokens. Received: mask.shape=(5, 7)
+    """
+    rows, columns = grid
+    if len(mask.shape) != 2 or mask.shape[1] not in (None, rows * columns):
+        raise ValueError(
+            f"`mask` must have the shape [batch, tokens], with {rows} * {columns} tokens. "
+            f"Received: mask.shape={tuple(mask.shape)}"
+        )

@@ -10,6 +10,7 @@ from comparison import assert_ternary
 
 import mml.layers
 from mml import layers
+from mml.initializers import Linspace
 from mml.layers.ternary_layer import TernaryLayer
 from mml.packing import pack
 
@@ -19,21 +20,36 @@ CASES = {
     "BilinearMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
     "DenseMML": ({"units": 6, "activation": "gelu", "kernel_regularizer": "l2", "bias_initializer": "ones"}, (5, 8)),
     "Dropout": ({"rate": 0.5}, (5, 8)),
+    "FeedForwardMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
     "GLUMML": ({"units": 6, "hidden_ratio": 2, "activation": "relu"}, (5, 8)),
-    "GRUMML": ({"units": 8, "fully_mml": True, "num_heads": 2, "return_sequences": True}, (5, 6)),
+    "GRUMML": (
+        {"units": 8, "fully_mml": True, "num_heads": 2, "return_sequences": True, "forget_bias_initializer": "ones"},
+        (5, 6),
+    ),
     "GeGLUMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
+    "GridScanMML": (
+        {"units": 8, "grid": (2, 3), "direction": "up", "forget_bias_initializer": Linspace(0, 2)},
+        (6, 5),
+    ),
     "PatchEmbedding": ({"num_patches": 5, "embedding_dim": 8, "with_positions": True}, (5, 6)),
-    "Patches": ({"patch_size": 2}, (4, 6, 3)),
+    "Patches": ({"patch_size": 3, "strides": 2, "padding": "same"}, (4, 6, 3)),
     "RMSNorm": ({"use_bias": True, "bias_initializer": "ones", "gain_regularizer": "l2"}, (5, 8)),
+    "RandomErasing": ({"factor": (1, 1), "scale": (1 / 9, 1 / 9), "fill_value": 0}, (6, 6, 3)),
     "RandomFlip": ({"mode": "horizontal"}, (6, 6, 3)),
     "RandomRotation": ({"factor": 0.2}, (6, 6, 3)),
+    "RandomTranslation": ({"height_factor": 0.2, "width_factor": (0, 0.4)}, (6, 6, 3)),
     "RandomZoom": ({"height_factor": 0.2, "width_factor": 0.3}, (6, 6, 3)),
     "ReGLUMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
     "SeGLUMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
     "SwiGLUMML": ({"units": 6, "intermediate_size": 10, "per_feature_gain": True}, (5, 8)),
+    "TokenShift": ({"grid": (2, 3)}, (6, 8)),
     "TransformerBlockMML": ({"embedding_dim": 8, "ffn_dim": 12, "num_heads": 2, "rate": 0.3}, (5, 8)),
+    "VisionBlockMML": ({"embedding_dim": 8, "ffn_dim": 12, "grid": (2, 3), "direction": "down"}, (6, 8)),
 }
-RANDOM = ["Dropout", "RandomFlip", "RandomRotation", "RandomZoom", "TransformerBlockMML"]
+RANDOM = [
+    *("Dropout", "RandomErasing", "RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom"),
+    "TransformerBlockMML",
+]
 # Left to itself, Keras compiles on JAX; on TensorFlow only with an accelerator, and on torch never.
 COMPILES = keras.backend.backend() == "jax"
 every_layer = pytest.mark.parametrize("name", sorted(CASES))
@@ -252,7 +268,7 @@ def test_keras_quantizes_to_what_pack_gives(name, tmp_path):
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "m.keras")(draw(name)), packed(draw(name)))
 
 
-@pytest.mark.parametrize("name", [*TERNARY, "Dropout", "RMSNorm"])
+@pytest.mark.parametrize("name", [*TERNARY, "Dropout", "RMSNorm", "TokenShift"])
 def test_masks_are_passed_on(name):
     inputs = keras.Input(CASES[name][1])
     outputs = make(name)(keras.layers.Masking()(inputs))

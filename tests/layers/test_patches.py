@@ -12,6 +12,16 @@ def test_equals_the_formula(shape):
     np.testing.assert_array_equal(Patches(2)(images), oracle.patches(images, 2))
 
 
+@pytest.mark.parametrize("strides", [None, 1, 2, 3, 4])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_overlapping_patches_equal_the_formula(strides, padding):
+    images = np.random.default_rng(0).normal(size=(2, 6, 9, 2)).astype("float32")
+    layer = Patches(3, strides, padding)
+    expected = oracle.patches(images, 3, strides, padding)
+    np.testing.assert_array_equal(layer(images), expected)
+    assert layer.compute_output_shape(images.shape) == layer(keras.Input((6, 9, 2), 2)).shape == expected.shape
+
+
 @pytest.mark.parametrize("shape", [(2, None, 6, 3), (2, 4, None, 3), (2, None, None, 3)], ids=str)
 def test_the_number_of_patches_needs_both_sides(shape):
     assert Patches(2).compute_output_shape(shape) == (2, None, 12)
@@ -48,6 +58,29 @@ def test_the_size_of_the_images_may_be_unknown_before_they_come():
 def test_the_size_must_be_a_positive_integer(patch_size):
     with pytest.raises(ValueError, match=rf"patch_size.*{patch_size}"):
         Patches(patch_size)
+
+
+@pytest.mark.parametrize("strides", [0, -1, 2.5, "4", True])
+def test_strides_must_be_a_positive_integer(strides):
+    with pytest.raises(ValueError, match=rf"`strides` must be a positive integer.*{strides}"):
+        Patches(2, strides)
+
+
+@pytest.mark.parametrize("padding", ["full", "SAME", None, 1])
+def test_another_padding_is_refused(padding):
+    with pytest.raises(ValueError, match=rf"`padding` must be 'valid' or 'same'. Received: padding={padding!r}"):
+        Patches(2, padding=padding)
+
+
+def test_without_padding_a_patch_fits_into_an_image():
+    images = np.zeros((1, 4, 3, 1), "float32")
+    with pytest.raises(ValueError, match="as large as a patch of `patch_size`=4. Received: height=4, width=3"):
+        Patches(4, 1)(images)
+    assert Patches(4, 1, "same")(images).shape == (1, 12, 16)
+
+
+def test_a_mask_over_pixels_ends_here():
+    assert Patches(2, 1).compute_mask(np.zeros((2, 4, 4, 1)), np.ones((2, 4), "bool")) is None
 
 
 def test_an_image_without_batch_is_refused():

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from mml import layers
 
@@ -13,6 +14,7 @@ WARPS = [
     ("RandomZoom", (0.2,)),
     ("RandomZoom", ((-0.5, 0.9), (0.0, 0.3))),
 ]
+EACH_WARP = [*WARPS[:3:2], ("RandomTranslation", (0.4, (0.2, 0.3)))]
 N = 4000
 
 
@@ -128,7 +130,95 @@ def test_dropout_with_a_noise_shape_drops_whole_rows():
     np.testing.assert_array_equal(dropped, np.broadcast_to(dropped[..., :1], dropped.shape))
 
 
+def shifted(image, down, right):
+    """An image moved by whole pixels, and mirrored beyond its edge: the mirror image repeats the edge."""
+    height, width, _ = image.shape
+    padded = np.pad(image, [(height, height), (width, width), (0, 0)], mode="symmetric")
+    return padded[height - down : 2 * height - down, width - right : 2 * width - right]
+
+
+def drawn_shifts(layer, image, count):
+    """How far each of `count` equal images was moved, down and to the right."""
+    height, width, _ = image.shape
+    found = {
+        shifted(image, down, right).tobytes(): (down, right)
+        for down in range(1 - height, height)
+        for right in range(1 - width, width)
+    }
+    assert len(found) == (2 * height - 1) * (2 * width - 1), "no two shifts look alike"
+    moved = in_training(layer, np.repeat(image[None], count, axis=0))
+    return np.array([found[each.tobytes()] for each in moved]).T
+
+
+def assert_equally_likely(values, lowest, highest):
+    """Pearson's test at a level of 0.1 %, and that no value follows from the one before."""
+    choices, counts = np.unique(values, return_counts=True)
+    np.testing.assert_array_equal(choices, np.arange(lowest, highest + 1))
+    expected = len(values) / len(choices)
+    assert np.sum((counts - expected) ** 2) / expected < chi2.ppf(0.999, len(choices) - 1)
+    assert_uncorrelated(values[1:], values[:-1])
+
+
+@pytest.mark.parametrize(
+    ("factors", "down", "right"),
+    [
+        ((1 / 4, -1 / 5), (-2, 2), (-2, 2)),
+        (((-0.25, 0.5), (0.3, 0.1)), (-2, 4), (1, 3)),
+        ((0.3, 0.16), (-2, 2), (-2, 2)),  # of 8 rows and 10 columns: 2.4 and 1.6 pixels
+    ],
+    ids=str,
+)
+def test_shifts_are_of_whole_pixels_equally_likely_and_independent(factors, down, right):
+    layer = layers.RandomTranslation(*factors, seed=1)
+    image = draw_images(8, 10, 1)
+    downs, rights = drawn_shifts(layer, image, N)
+    assert_equally_likely(downs, *down)
+    assert_equally_likely(rights, *right)
+    assert_uncorrelated(downs, rights)
+    assert_uncorrelated(downs, drawn_shifts(layer, image, N)[0])
+
+
+def test_one_square_of_each_image_is_erased():
+    images = draw_images(N, 16, 16, 2) + 1
+    erased = in_training(layers.RandomErasing((1, 1), (1 / 16, 1 / 16), fill_value=0, seed=1), images)
+    gone = erased[..., 0] == 0
+    np.testing.assert_array_equal(erased, np.where(gone[..., None], 0, images))
+    tops, lefts = gone.any(axis=2).argmax(axis=1), gone.any(axis=1).argmax(axis=1)
+    rows, columns = np.arange(16)[:, None], np.arange(16)
+    top, left = tops[:, None, None], lefts[:, None, None]
+    np.testing.assert_array_equal(gone, (top <= rows) & (rows < top + 4) & (left <= columns) & (columns < left + 4))
+    # As Keras has it, only a square that starts at 0 exactly would hold the first line.
+    for starts in (tops, lefts):
+        assert_equally_likely(starts, 1, 12)
+    assert_uncorrelated(tops, lefts)
+
+
 # === Where each pixel comes from ===
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [(4, "dcba"), (3, "cbaa"), (2, "baab"), (1, "aabc"), (0, "abcd"), (-1, "bcdd"), (-2, "cddc"), (-4, "dcba")],
+)
+def test_a_shifted_image_is_mirrored_beyond_its_edge(pixels, expected):
+    line = np.array([[ord(letter) for letter in "abcd"]], "float32")
+    factor = (pixels / 4, pixels / 4)
+    right = in_training(layers.RandomTranslation(0, factor), line[..., None])
+    down = in_training(layers.RandomTranslation(factor, 0), line.T[..., None])
+    for moved in (right, down):
+        assert "".join(chr(int(value)) for value in moved.ravel()) == expected
+
+
+@pytest.mark.parametrize("factors", [(0.25, -0.5), (-0.25, 0.75), (0, 0)], ids=str)
+def test_shifts_are_those_of_keras(factors):
+    images = draw_images(3, 8, 12, 2)
+    ranges = [(factor, factor) for factor in factors]
+    theirs = keras.layers.RandomTranslation(*ranges, fill_mode="reflect", interpolation="nearest")
+    expected = in_training(theirs, images)
+    np.testing.assert_array_equal(in_training(layers.RandomTranslation(*ranges), images), expected)
+    np.testing.assert_array_equal(
+        expected, [shifted(image, int(8 * factors[0]), int(12 * factors[1])) for image in images]
+    )
 
 
 def bilinear(image, columns, rows):
@@ -192,15 +282,24 @@ def test_the_images_are_those_of_keras(name, factors):
         np.testing.assert_allclose(in_training(ours, images), expected, atol=255 * 1e-5)
 
 
-@pytest.mark.parametrize("name, factors", WARPS[:3:2], ids=str)
+@pytest.mark.parametrize("name, factors", EACH_WARP, ids=str)
 def test_one_image_is_moved_like_a_batch_of_one(name, factors):
     images = draw_images(1, 9, 14, 2)
     expected = in_training(getattr(layers, name)(*factors, seed=1), images)
     np.testing.assert_array_equal(in_training(getattr(layers, name)(*factors, seed=1), images[0]), expected[0])
 
 
-@pytest.mark.parametrize("name, arguments", [("RandomFlip", ("horizontal",)), ("Dropout", (0.3,))])
-def test_flips_and_zeros_are_those_of_keras(name, arguments):
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("RandomFlip", ("horizontal",)),
+        ("Dropout", (0.3,)),
+        ("RandomErasing", (0.5,)),
+        ("RandomErasing", (1.0, 0.3, 7)),
+    ],
+    ids=str,
+)
+def test_flips_zeros_and_patches_are_those_of_keras(name, arguments):
     images = draw_images(8, 6, 5, 3)
     ours, theirs = getattr(layers, name)(*arguments, seed=1), getattr(keras.layers, name)(*arguments, seed=1)
     for _ in range(2):
@@ -210,7 +309,7 @@ def test_flips_and_zeros_are_those_of_keras(name, arguments):
 # === Number types ===
 
 
-@pytest.mark.parametrize("name, factors", WARPS[:3:2], ids=str)
+@pytest.mark.parametrize("name, factors", EACH_WARP, ids=str)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_rounds_colours_and_nothing_else(name, factors, dtype):
     # bfloat16 has no odd numbers above 256: with coordinates in it, columns would be mixed up.
@@ -223,7 +322,9 @@ def test_half_precision_rounds_colours_and_nothing_else(name, factors, dtype):
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name, factors", [*WARPS[:3:2], ("RandomFlip", ("horizontal",))], ids=str)
+@pytest.mark.parametrize(
+    "name, factors", [*EACH_WARP, ("RandomFlip", ("horizontal",)), ("RandomErasing", ())], ids=str
+)
 def test_whole_numbers_become_floats(name, factors, training):
     images = draw_images(2, 6, 6, 3).astype("uint8")
     layer, same = (getattr(layers, name)(*factors, seed=1) for _ in range(2))
@@ -243,7 +344,10 @@ def after_one_step(package, name, arguments, seed):
     return model, layer
 
 
-RANDOM = [("Dropout", (0.5,)), ("RandomFlip", ("vertical",)), ("RandomRotation", (0.3,)), ("RandomZoom", (0.3, 0.2))]
+RANDOM = [
+    *[("Dropout", (0.5,)), ("RandomErasing", ()), ("RandomFlip", ("vertical",)), ("RandomRotation", (0.3,))],
+    *[("RandomTranslation", (0.3, 0.2)), ("RandomZoom", (0.3, 0.2))],
+]
 
 
 @pytest.mark.parametrize("name, arguments", RANDOM)
@@ -277,9 +381,9 @@ def test_dropout_passes_a_mask_on():
     np.testing.assert_allclose(model(x), [[2.0]])  # the mean over the two steps that are not masked
 
 
-@pytest.mark.parametrize("name, factors", WARPS[:3:2], ids=str)
+@pytest.mark.parametrize("name, factors", EACH_WARP, ids=str)
 @pytest.mark.parametrize(
-    "option", [{"fill_mode": "constant"}, {"interpolation": "nearest"}, {"data_format": "channels_first"}], ids=str
+    "option", [{"fill_mode": "constant"}, {"interpolation": "bicubic"}, {"data_format": "channels_first"}], ids=str
 )
 def test_another_way_to_warp_is_refused(name, factors, option):
     (argument, value), *_ = option.items()
@@ -304,6 +408,9 @@ def test_factors_out_of_range_are_named(value):
     )
     with pytest.raises(ValueError, match="`height_factor` must be .* Received: height_factor="):
         layers.RandomZoom(value)
+    for name in ("height_factor", "width_factor"):
+        with pytest.raises(ValueError, match=rf"`{name}` must be .* in the range \[-1, 1\]. Received: {name}="):
+            layers.RandomTranslation(**{"height_factor": 0.1, "width_factor": 0.1, name: value})
     if value is not None:
         with pytest.raises(ValueError, match="`width_factor` must be .* Received: width_factor="):
             layers.RandomZoom(0.1, value)
@@ -315,7 +422,7 @@ def test_a_zoom_to_nothing_is_refused():
     assert layers.RandomRotation(-1).factor == (-1, 1)
 
 
-@pytest.mark.parametrize("name, factors", WARPS[:3:2], ids=str)
+@pytest.mark.parametrize("name, factors", EACH_WARP, ids=str)
 def test_what_is_no_image_is_refused(name, factors):
     with pytest.raises(ValueError, match="expected min_ndim=3, found ndim=2"):
         getattr(layers, name)(*factors)(np.ones((4, 4), "float32"))

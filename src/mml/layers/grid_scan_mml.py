@@ -3,7 +3,7 @@ from keras import initializers, ops
 
 from mml.layers.gru_mml import GRUMML
 from mml.layers.ternary_layer import TernaryLayer
-from mml.validation import grid_of_tokens, one_of, positive_integer
+from mml.validation import grid_of_tokens, mask_of_tokens, one_of, positive_integer
 
 DIRECTIONS = ("right", "left", "down", "up")
 
@@ -32,7 +32,7 @@ class GridScanMML(TernaryLayer):
 
     Raises:
         ValueError: If `units` is not a positive integer, if `grid` is not a pair of positive integers, if `direction`
-            is none of the four, or if there are fewer tokens or more.
+            is none of the four, if there are fewer tokens or more, or if `mask` has another shape.
 
     Example:
 
@@ -75,6 +75,8 @@ class GridScanMML(TernaryLayer):
         rows, columns = self.grid
         by_columns = self.direction in ("down", "up")
         x = _transposed(inputs, rows, columns) if by_columns else inputs  # [B, N, D], in the order of the scan
+        if mask is not None:
+            mask_of_tokens(mask, self.grid)
         if mask is not None and by_columns:
             mask = _transposed(mask[..., None], rows, columns)[..., 0]
         x = self.recurrence(x, mask=mask)  # [B, N, units]

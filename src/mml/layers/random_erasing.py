@@ -7,7 +7,8 @@ from mml.layers.random_layer import _RandomLayer
 class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
     """Keras's `RandomErasing` (cut-out), off unless training, with a random state that is saved with the weights.
 
-    The patch that is erased lies within the image. With `scale=(s, s)` it is a square of that share of the image.
+    The patch that is erased lies within the image. With `scale=(s, s)` it is that share of the image, and has the
+    image's proportions. As in Keras's layer, no patch begins in the first row or column.
 
     Args:
         factor: Probability that an image is erased, or a range that it is drawn from.
@@ -36,3 +37,6 @@ class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
 
     def call(self, inputs, training=False):
         return super().call(inputs, training=training)
+
+    def get_config(self):
+        return {**super().get_config(), "value_range": tuple(self.value_range)}

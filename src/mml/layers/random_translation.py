@@ -16,8 +16,8 @@ class RandomTranslation(_RandomWarp):
 
     Args:
         height_factor: A number for a range `[-|height_factor|, |height_factor|]`, or the two ends of the range, as
-            shares of the height from -1 to 1. A positive value shifts down. Each whole number of pixels in the range
-            is as likely as any other.
+            shares of the height from -1 to 1. A positive value shifts down. The ends are rounded to whole pixels.
+            They and each whole number between them are equally likely.
         width_factor: The same for the width, where a positive value shifts to the right.
         fill_mode: `"reflect"`: beyond its edge the image is mirrored, `d c b a | a b c d | d c b a`.
         interpolation: `"nearest"`.
@@ -56,18 +56,15 @@ class RandomTranslation(_RandomWarp):
     ):
         super().__init__(fill_mode, interpolation, seed, fill_value, data_format, **kwargs)
         # === Config ===
-        self.height_factor = height_factor
-        self.width_factor = width_factor
-        # === Ranges ===
-        self._height_range = factor_range("height_factor", height_factor)
-        self._width_range = factor_range("width_factor", width_factor)
+        self.height_factor = factor_range("height_factor", height_factor)
+        self.width_factor = factor_range("width_factor", width_factor)
 
     def _warp(self, images):
         _, height, width, _ = images.shape
         count = ops.shape(images)[0]
         # Rows and columns are shifted apart, by a product with a matrix that holds a single 1 in each line.
-        rows = self._lines(self._height_range, count, height)  # [B, H, H]
-        columns = self._lines(self._width_range, count, width)  # [B, W, W]
+        rows = self._lines(self.height_factor, count, height)  # [B, H, H]
+        columns = self._lines(self.width_factor, count, width)  # [B, W, W]
         return ops.einsum("bxj,byjc->byxc", columns, ops.einsum("byi,bijc->byjc", rows, images))
 
     def _lines(self, factors, count, size):

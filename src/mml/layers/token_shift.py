@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from mml.validation import grid_of_tokens
+from mml.validation import grid_of_tokens, mask_of_tokens
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -23,7 +23,8 @@ class TokenShift(keras.layers.Layer):
         Float tensor of the same shape.
 
     Raises:
-        ValueError: If `grid` is not a pair of positive integers, or if there are fewer tokens or more.
+        ValueError: If `grid` is not a pair of positive integers, if there are fewer tokens or more, or if `mask` has
+            another shape.
 
     Example:
 
@@ -47,6 +48,7 @@ class TokenShift(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         if mask is not None:
+            mask_of_tokens(mask, self.grid)
             inputs = ops.where(ops.cast(mask, "bool")[..., None], inputs, ops.zeros_like(inputs))
         features = inputs.shape[-1]
         share = features // 8

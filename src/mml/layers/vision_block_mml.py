@@ -33,8 +33,8 @@ class VisionBlockMML(TernaryLayer):
         Float tensor of the same shape.
 
     Raises:
-        ValueError: If a size is not a positive integer, if `grid` is not a pair of them, if `direction` is none of the
-            four, or if the inputs have another shape.
+        ValueError: If a size is not a positive integer, if `grid` is not a pair of them, if `direction` is none of
+            the four, or if the inputs or `mask` have another shape.
 
     Example:
 
