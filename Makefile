@@ -4,7 +4,8 @@ DEMO_SPLIT ?= 0.01
 # Without EPOCHS each chapter keeps its own number.
 PARAMETERS = 'DEMO_SPLIT=$(DEMO_SPLIT)' $(if $(EPOCHS),'EPOCHS=$(EPOCHS)')
 # Tests of what works on each backend of Keras.
-EVERY_BACKEND = tests/layers tests/test_ops.py tests/test_models.py
+EVERY_BACKEND = tests/layers tests/test_ops.py tests/test_models.py \
+	tests/training/test_recipe.py tests/training/test_optimizers.py tests/training/test_augmentation.py
 
 # What JAX compiles once serves every chapter and test that computes the same.
 export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
@@ -38,7 +39,7 @@ oldest newest: .venv/ready
 	.venv/bin/uv pip list --python _build/$@
 	_build/$@/bin/python -m pytest -n 2 --ignore tests/book tests src
 
-# The layers and the model on Keras's other backends. The book stays on JAX.
+# The layers, the models and the recipe on Keras's other backends. The book stays on JAX.
 backends: .venv-torch/ready .venv-tensorflow/ready
 	KERAS_BACKEND=torch .venv-torch/bin/python -m pytest -n 2 $(EVERY_BACKEND)
 	KERAS_BACKEND=tensorflow .venv-tensorflow/bin/python -m pytest -n 2 $(EVERY_BACKEND)

@@ -13,7 +13,9 @@ from mml.training import train
 BATCH_SIZE = 16
 
 
-def train_distributed(directory, devices, batch_size=BATCH_SIZE, killing=(), process=()):
+def train_distributed(
+    directory, devices, batch_size=BATCH_SIZE, killing=(), process=(), config=killed_run.CONFIG, build=None
+):
     """Train on several devices, and print what happened as JSON.
 
     That is: the numbers of devices that hold a weight, how many images each device got of each batch, and the epochs.
@@ -24,6 +26,8 @@ def train_distributed(directory, devices, batch_size=BATCH_SIZE, killing=(), pro
         batch_size: Images in a step.
         killing: As for `killed_run.arm`; a cluster kills by SIGTERM.
         process: Port, number of processes, and which one of them this is.
+        config: The recipe, apart from the batch size.
+        build: As for `train`.
     """
     jax.config.update("jax_num_cpu_devices", devices)
     if process:
@@ -43,7 +47,7 @@ def train_distributed(directory, devices, batch_size=BATCH_SIZE, killing=(), pro
 
     jax.make_array_from_process_local_data = recorded  # what Keras makes of a batch
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    config = dataclasses.replace(killed_run.CONFIG, batch_size=batch_size)
-    run = train(killed_run.tiny_data(), config, directory, verbose=0)
+    config = dataclasses.replace(config, batch_size=batch_size)
+    run = train(killed_run.tiny_data(), config, directory, verbose=0, build=build)
     holders = {len(weight.value.sharding.device_set) for weight in run.model.weights}
     print(json.dumps({"holders": sorted(holders), "shares": sorted(shares), "epochs": len(run.records)}))

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-LATEST, BEST = "latest.weights.h5", "best.weights.h5"
+LATEST, BEST = "latest.weights.h5", "best.weights.h5"  # a run that keeps the last weights has the former alone
 
 
 def weights_in(path):
@@ -15,7 +15,9 @@ def weights_in(path):
 
 
 def assert_same_files(path, other):
-    for name in (LATEST, BEST):
+    names = {each.name for each in path.glob("*.h5")}
+    assert {LATEST} <= names == {each.name for each in other.glob("*.h5")} <= {LATEST, BEST}
+    for name in sorted(names):
         ours, theirs = weights_in(path / name), weights_in(other / name)
         assert ours.keys() == theirs.keys() and ours
         for key in ours:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from forked import Forked
-from killed_run import CONFIG, linear_model, tiny_data, train_tiny
+from killed_run import CONFIG, MLGRU, linear_model, tiny_data, train_tiny
 from run_files import BEST, LATEST, assert_same_files
 
 from mml.data import ImageDataset
@@ -165,6 +165,21 @@ def test_builds_of_different_names_are_different_runs(data):
     assert _describe(data, CONFIG, Builder.static)["build"] == f"{__name__}.Builder.static"
 
 
+class WiderConfig(VisionTransformerConfig):
+    """A configuration of one's own is built as the one that it extends."""
+
+
+def test_the_configuration_says_which_model_is_built(data, tmp_path):
+    fields = {field.name: getattr(CONFIG.model, field.name) for field in dataclasses.fields(CONFIG.model)}
+    config = dataclasses.replace(CONFIG, model=WiderConfig(**fields), epochs=1)
+    run = train(data, config, tmp_path, verbose=0)
+    assert run.model.name == "vision_transformer" and run.path.name.startswith("vit-i8-p4-d4-l1-e1-b20-s7-")
+    config = dataclasses.replace(MLGRU, epochs=1)
+    run = train(data, config, tmp_path, verbose=0)
+    assert run.model.name == "vision_mlgru" and run.path.name.startswith("mlgru-p6-d8-l2-e1-b20-s7-")
+    assert json.loads((run.path / "config.json").read_text())["build"].endswith(".vision_mlgru")
+
+
 def test_other_data_are_another_run(run, data):
     pixels = data.x_train.copy()
     pixels[0, 0, 0, 0] ^= 1
@@ -264,6 +279,21 @@ def test_without_validation_images_the_last_epochs_weights_are_the_result(data, 
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_the_last_epochs_weights_can_be_kept(data, tmp_path):
+    config = dataclasses.replace(CONFIG, seed=1, keep="last")
+    run = train(data, config, tmp_path, verbose=0, build=linear_model)
+    best = train(data, dataclasses.replace(config, keep="best"), tmp_path, verbose=0, build=linear_model)
+    assert run.path != best.path and run.records == best.records
+    assert not (run.path / BEST).exists() and (best.path / BEST).exists()
+    assert run.history["val_acc"].idxmax() < 3, "the last epoch is not the best"
+    assert int(run.model.optimizer.iterations) == 12 > int(best.model.optimizer.iterations)
+    result = run.model.evaluate(data.x_train[45:], data.y_train[45:], verbose=0, return_dict=True)
+    assert result["loss"] == pytest.approx(run.records[-1]["val_loss"], rel=1e-5)
+    again = train(data, config, tmp_path, verbose=0, build=linear_model)
+    for ours, theirs in zip(again.model.get_weights(), run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_damaged_file_is_named(run, data, tmp_path):
     path = tmp_path / run.path.name
     path.mkdir()
@@ -319,6 +349,22 @@ def test_killed_at_the_worst_moments_a_run_ends_as_if_it_had_not_been(run, data,
         status, output = Forked(train_tiny, tmp_path, *killing).wait()
         assert status == -9, (killing, output)
     assert_same_files(train(data, CONFIG, tmp_path, verbose=0).path, run.path)
+
+
+def test_killed_with_muon_schedule_and_augmentation_a_run_ends_as_if_it_had_not_been(data, tmp_path):
+    """It goes on after 3 of 12 steps, within the warm-up; after 6, before weight decay ends; and after 9."""
+    uninterrupted = train(data, MLGRU, tmp_path / "uninterrupted", verbose=0)
+    assert not (uninterrupted.path / BEST).exists()
+    for killing in [("after", LATEST, 1), ("before", LATEST, 2), ("after", "history.csv", 2)]:
+        status, output = Forked(functools.partial(train_tiny, config=MLGRU), tmp_path, *killing).wait()
+        assert status == -9, (killing, output)
+    resumed = train(data, MLGRU, tmp_path, verbose=0)
+    assert_same_files(resumed.path, uninterrupted.path)
+    for ours, theirs in zip(resumed.model.variables, uninterrupted.model.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+    assert int(resumed.model.optimizer.iterations) == 12
+    result = resumed.model.evaluate(data.x_train[45:], data.y_train[45:], verbose=0, return_dict=True)
+    assert result["loss"] == pytest.approx(resumed.records[-1]["val_loss"], rel=1e-5), "the last weights"
 
 
 def test_half_a_checkpoint_that_a_killed_process_left_is_not_taken_for_the_best(run, data, tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import keras
+import numpy as np
 
 from mml.layers import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from mml.validation import dropout_rate, positive_integer
@@ -21,7 +22,7 @@ class Augmentation:
         erasing: Share of each image that is replaced by the mean colour, see `mml.layers.RandomErasing`.
 
     Raises:
-        ValueError: If a share is not a number from 0 to 1.
+        ValueError: If `flip` is not a `bool`, or if a share is not a number from 0 to 1.
 
     Example:
 
@@ -37,6 +38,9 @@ class Augmentation:
     erasing: float = 0.0
 
     def __post_init__(self):
+        if not isinstance(self.flip, (bool, np.bool_)):
+            raise ValueError(f"`flip` must be a `bool`. Received: flip={self.flip!r}")
+        object.__setattr__(self, "flip", bool(self.flip))
         for name in ("rotation", "zoom", "translation", "erasing"):
             object.__setattr__(self, name, dropout_rate(name, getattr(self, name)))
 
@@ -65,7 +69,9 @@ def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:
     if augmentation.zoom:
         layers.append(RandomZoom(augmentation.zoom, augmentation.zoom, name="random_zoom"))
     if augmentation.translation:
-        layers.append(RandomTranslation(augmentation.translation, augmentation.translation, name="random_translation"))
+        layers.append(
+            RandomTranslation(augmentation.translation, augmentation.translation, name="random_translation")
+        )
     if augmentation.erasing:
         scale = (augmentation.erasing, augmentation.erasing)
         # The images are normalized, so that 0 is the mean colour.

@@ -1,25 +1,36 @@
-"""Optimizers of Keras whose weight decay acts on matrices alone and ends after a number of steps."""
+"""Optimizers of Keras whose weight decay spares gains and biases, and ends after a number of steps."""
+
+import operator
 
 import keras
 from keras import ops
 
 
-class _EndingDecay:
-    """Decay matrices, during the first `decay_steps` steps.
+class _EndingDecay(keras.optimizers.Optimizer):
+    """Decay the weights with two axes or more, gains and biases aside, during the first `decay_steps` steps.
 
     The optimizer counts its steps in a variable. So decay ends within the compiled training step, and a resumed run
     ends it where the run would have ended it without the interruption.
     """
 
-    def __init__(self, *args, decay_steps, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.decay_steps = decay_steps
+    def __init__(self, learning_rate, *, decay_steps, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        try:
+            self.decay_steps = operator.index(decay_steps)
+        except TypeError:
+            self.decay_steps = -1
+        if self.decay_steps < 0 or isinstance(decay_steps, bool):
+            raise ValueError(f"`decay_steps` must be an integer, at least 0. Received: decay_steps={decay_steps!r}")
 
     def _apply_weight_decay(self, variables):
+        if self.weight_decay is None:
+            return
         decays = ops.cast(self.iterations < self.decay_steps, "float32")
         factor = 1 - self.weight_decay * self.learning_rate * decays
         for variable in variables:
-            if len(variable.shape) == 2 and self._use_weight_decay(variable):
+            # A gain or a bias may have a value for each position or head, and so two axes.
+            decaying = len(variable.shape) >= 2 and variable.name not in ("gain", "bias")
+            if decaying and self._use_weight_decay(variable):
                 variable.assign(variable * ops.cast(factor, variable.dtype))
 
     def get_config(self):
@@ -28,11 +39,15 @@ class _EndingDecay:
 
 @keras.saving.register_keras_serializable(package="mml")
 class AdamW(_EndingDecay, keras.optimizers.AdamW):
-    """Keras's `AdamW`, whose weight decay acts on matrices alone and ends after a number of steps.
+    """Keras's `AdamW`, whose weight decay spares gains and biases, and ends after a number of steps.
 
     Args:
+        learning_rate: A number, or a schedule of Keras.
         decay_steps: Steps with weight decay; from then on there is none.
-        *args, **kwargs: As for `keras.optimizers.AdamW`.
+        **kwargs: As for `keras.optimizers.AdamW`.
+
+    Raises:
+        ValueError: If `decay_steps` is not an integer of at least 0.
 
     Example:
 
@@ -48,11 +63,16 @@ class AdamW(_EndingDecay, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable(package="mml")
 class Muon(_EndingDecay, keras.optimizers.Muon):
-    """Keras's `Muon`, whose weight decay acts on matrices alone and ends after a number of steps.
+    """Keras's `Muon`, whose weight decay spares gains and biases, and ends after a number of steps.
 
     Args:
+        learning_rate: A number, or a schedule of Keras.
         decay_steps: Steps with weight decay; from then on there is none.
-        *args, **kwargs: As for `keras.optimizers.Muon`.
+        **kwargs: As for `keras.optimizers.Muon`, except for `adam_weight_decay`: `weight_decay` is for all weights
+            that decay, whichever of the two algorithms updates them.
+
+    Raises:
+        ValueError: If `decay_steps` is not an integer of at least 0.
 
     Example:
 
@@ -65,3 +85,11 @@ class Muon(_EndingDecay, keras.optimizers.Muon):
         https://kellerjordan.github.io/posts/muon/; Liu et al., "Muon is Scalable for LLM Training", 2025,
         arXiv:2502.16982, section 2.2.
     """
+
+    def __init__(self, learning_rate, *, decay_steps, **kwargs):
+        super().__init__(learning_rate, decay_steps=decay_steps, adam_weight_decay=None, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["adam_weight_decay"]
+        return config

@@ -24,22 +24,25 @@ class TrainingConfig:
         epochs: Passes over the training images.
         batch_size: Images in a step.
         learning_rate: Step size of the optimizer, at its largest.
-        weight_decay: Decay of the weights, per step and unit of learning rate.
+        weight_decay: Decay of the weights, per step and unit of learning rate. Which weights, `optimizer` says.
         validation_split: Fraction of the training images, taken from their end, that is kept for validation; at
             least 0 and below 1. With 0, all images are trained on and none validates.
         seed: Seed of initial weights, shuffling, augmentation and dropout; an integer from 0 to 4,294,967,295.
-        optimizer: `"adamw"`, or `"muon"` for `keras.optimizers.Muon`, which updates the matrices within the model by
-            Muon, and everything else, the head included, by Adam.
+        optimizer: `"adamw"` or `"muon"`. AdamW with a constant rate, and with weight decay to the end, is Keras's,
+            as in the seed: all weights decay. Otherwise gains and biases do not decay, and AdamW has a `beta_2` of
+            0.95 and clips gradients to a norm of 1. Muon updates the kernels of the dense layers within the model.
+            It leaves the other weights to Adam: those of embeddings and of the last layer, gains, biases, and kernels
+            with more than two axes.
         schedule: `"constant"`, or `"cosine"` for a learning rate that falls to 0 over the run.
-        warmup: Fraction of the steps in which a `"cosine"` rate rises from 0.
-        decay_until: Fraction of the steps after which weight decay ends. Below 1, and with Muon, only matrices decay.
-        label_smoothing: Share of the target that is spread over all classes.
+        warmup: Fraction of the steps in which a `"cosine"` rate rises from 0; at least 0 and below 1.
+        decay_until: Fraction of the steps after which weight decay ends; above 0 and at most 1.
+        label_smoothing: Share of the target that is spread over all classes; at least 0 and below 1.
         keep: `"best"` for the weights of the epoch that validated best, or `"last"`.
 
     NumPy's numbers become Python's, so that equal configurations describe the same run.
 
     Raises:
-        ValueError: If a value is out of its range.
+        ValueError: If a value is out of its range, or if a constant rate has a warm-up.
 
     Example:
 
@@ -84,10 +87,14 @@ class TrainingConfig:
             "optimizer": one_of("optimizer", self.optimizer, ("adamw", "muon")),
             "schedule": one_of("schedule", self.schedule, ("constant", "cosine")),
             "warmup": _fraction("warmup", self.warmup),
-            "decay_until": dropout_rate("decay_until", self.decay_until),
+            "decay_until": _number("decay_until", self.decay_until, "above 0, at most 1", lambda end: 0 < end <= 1),
             "label_smoothing": _fraction("label_smoothing", self.label_smoothing),
             "keep": one_of("keep", self.keep, ("best", "last")),
         }
+        if checked["warmup"] and checked["schedule"] == "constant":
+            raise ValueError(
+                f"`warmup` must be 0 with schedule='constant', which has no warm-up. Received: warmup={self.warmup!r}"
+            )
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -127,10 +134,11 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(),
     Args:
         model: A Keras model whose outputs are logits, `[images, classes]`.
         config: A `TrainingConfig`.
-        steps: How many steps the run has in all. A schedule, and weight decay that ends, need to know it.
+        steps: How many steps the run has in all. Muon, a schedule, and weight decay that ends need to know it.
 
     Raises:
-        ValueError: If `steps` is not a positive integer, or is needed and missing.
+        ValueError: If `steps` is not a positive integer, or is needed and missing, or if Muon is to train a model
+            that is not built.
 
     Example:
 
@@ -159,12 +167,18 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(),
 
 
 def _optimizer(model, config, steps):
+    if steps is not None:
+        steps = positive_integer("steps", steps)
     if (config.schedule, config.decay_until, config.optimizer) == ("constant", 1.0, "adamw"):
         return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
-    steps = positive_integer("steps", steps)
+    if steps is None:
+        raise ValueError(
+            "`steps` must be the number of steps in the run, for Muon, a schedule, and weight decay that ends. "
+            "Received: steps=None"
+        )
     learning_rate = config.learning_rate
     if config.schedule == "cosine":
-        warmup_steps = round(config.warmup * steps)
+        warmup_steps = min(round(config.warmup * steps), steps - 1)
         learning_rate = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup_steps else config.learning_rate,
             decay_steps=steps - warmup_steps,
@@ -174,8 +188,12 @@ def _optimizer(model, config, steps):
     shared = {"weight_decay": config.weight_decay, "decay_steps": round(config.decay_until * steps)}
     if config.optimizer == "adamw":
         return AdamW(learning_rate, beta_2=0.95, global_clipnorm=1.0, **shared)
+    if not model.built:
+        raise ValueError(f"`model` must be built, for Muon to know its last layer. Received: model={model!r}")
     # Muon is for matrices within the model: neither for the classifier at its end, nor for gains with two axes.
-    excluded = [*(f"^{re.escape(weight.path)}$" for weight in model.layers[-1].weights), "/gain$"]
+    *_, last = (layer.name for layer in model.layers if layer.weights)
+    # Paths in a model that is loaded from a file begin without the model's name.
+    excluded = [f"(^|/){re.escape(last)}/", "/(gain|bias)$"]
     return Muon(learning_rate, adam_beta_2=0.95, exclude_layers=excluded, **shared)
 
 
@@ -196,6 +214,9 @@ class SmoothedCrossentropy(keras.losses.Loss):
     Returns:
         Float tensor, reduced as `reduction` says.
 
+    Raises:
+        ValueError: If `label_smoothing` is not a number from 0 to 1.
+
     Example:
 
     >>> import numpy as np
@@ -204,7 +225,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
     2.3026
 
     Reference:
-        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv:1512.00567, section 7.
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2015, arXiv:1512.00567,
+        section 7.
     """
 
     def __init__(self, label_smoothing, **kwargs):
@@ -220,3 +242,25 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+# The recipe of the model made for images, by the split of CIFAR-10 that it was tuned for. `python -m
+# mml_book.results.search` shows the search.
+_VISION_MLGRU = TrainingConfig(
+    model=VisionMLGRUConfig(),
+    epochs=60,
+    batch_size=64,
+    learning_rate=1e-2,
+    weight_decay=0.05,
+    optimizer="muon",
+    schedule="cosine",
+    warmup=0.05,
+    decay_until=0.5,
+    label_smoothing=0.1,
+    keep="last",
+)
+RECIPES: dict[float, TrainingConfig] = {
+    0.01: dataclasses.replace(_VISION_MLGRU, epochs=40, batch_size=32),
+    0.1: _VISION_MLGRU,
+    1.0: dataclasses.replace(_VISION_MLGRU, epochs=70),
+}

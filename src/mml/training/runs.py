@@ -133,7 +133,8 @@ def train(
     >>> list(run.history.columns)
     ['epoch', 'acc', 'loss', 'top_5_acc', 'val_acc', 'val_loss', 'val_top_5_acc']
     """
-    build = MODELS[type(config.model)] if build is None else build
+    if build is None:
+        build = next(build for kind, build in MODELS.items() if isinstance(config.model, kind))
     n_train = _check(data, config)
     keeps_best = config.keep == "best" and n_train < len(data.x_train)
     place = current_place()
