@@ -6,8 +6,9 @@
  *     const model = await loadModel(await (await fetch("model.safetensors")).arrayBuffer());
  *     const probabilities = model.predict(pixels); // of 32 x 32 x 3 numbers, 0 to 255
  *
- * It knows the layers of `mml.models.vision_transformer` with any sizes, and says so at any other layer. The layout of
- * the file is described at the head of `src/mml/packing.py`, what each layer computes in `src/mml/layers`.
+ * It knows the layers of `mml.models.vision_transformer` and `mml.models.vision_mlgru` with any sizes, and says so at
+ * any other layer. `src/mml/packing/__init__.py` describes the layout of the file, and `src/mml/layers` what each
+ * layer computes.
  */
 
 const FORMAT = "mml packed model";
@@ -15,15 +16,16 @@ const VERSION = "1";
 const SMALLEST = 1e-5; // the largest magnitude of a vector that is rounded is at least this ...
 const LARGEST = 1e9; // ... and at most this
 const SMALLEST_SQUARE = 1e-14; // of a vector's length, so that zeros divide safely
+const ROWS = 4; // so many vectors go through a ternary kernel together: each place in it is read once for all of them
 
 /**
  * Read and check a packed model.
  *
  * @param {ArrayBuffer} buffer What `save_packed` wrote.
  * @returns {Promise<{classNames: string[] | null, inputShape: number[], logits: Function, predict: Function}>}
- *     `inputShape` is height, width and channels. `predict(pixels)` takes a Float32Array or Uint8Array of so many
- *     numbers, 0 to 255, in rows, a pixel's channels together, and returns a Float32Array of one probability for
- *     each class; `logits(pixels)` returns what the softmax is taken of.
+ *     `inputShape` is height, width and channels. `predict(pixels)` takes a typed array of so many numbers, 0 to 255,
+ *     in rows, a pixel's channels together, and returns a Float32Array of one probability for each class;
+ *     `logits(pixels)` returns what the softmax is taken of.
  * @throws {Error} If it is no packed model, of another version, damaged, or holds a layer that is not known here.
  */
 export async function loadModel(buffer) {
@@ -41,7 +43,7 @@ export async function loadModel(buffer) {
     if (pixels.length !== size) {
       throw new Error(`The picture must have ${inputShape.join(" x ")} numbers. Received: ${pixels.length}`);
     }
-    let x = { values: Float32Array.from(pixels), shape: inputShape };
+    let x = { values: new Float32Array(pixels), shape: inputShape };
     for (const layer of layers) x = layer(x);
     return x.values;
   }
@@ -117,8 +119,9 @@ function fromHalf(bits) {
 }
 
 /**
- * A ternary kernel, as the places of its weights: for each output, the inputs whose weight is 1, then those whose
- * weight is -1. A weight of 0 takes no place and no time. Five weights are in a byte, `sum((w + 1) * 3**i)`.
+ * A ternary kernel, as a list of places for each output: where `denseMML` puts the inputs whose weight is 1, and
+ * where it puts the negatives of the inputs whose weight is -1. The output is the sum of what lies there. A weight
+ * of 0 takes no place and no time. A byte of the file holds five weights, `sum((w + 1) * 3**i)`.
  */
 function ternaryKernel(file, name, features) {
   const tensor = file.tensors.get(name);
@@ -139,16 +142,15 @@ function ternaryKernel(file, name, features) {
     throw new Error(`${name} must be filled up with zeros.`);
   }
   const places = new Uint32Array(weights.reduce((count, weight) => count + Math.abs(weight), 0));
-  const ends = new Uint32Array(2 * units); // of the inputs to add, and of those to subtract
-  let place = 0;
-  for (let unit = 0; unit < units; unit++) {
-    const row = weights.subarray(unit * features, (unit + 1) * features);
-    for (const sign of [1, -1]) {
-      for (let feature = 0; feature < features; feature++) if (row[feature] === sign) places[place++] = feature;
-      ends[2 * unit + (sign === 1 ? 0 : 1)] = place;
+  const ends = new Uint32Array(units); // of the places of each output
+  for (let unit = 0, index = 0, place = 0; unit < units; unit++) {
+    for (let feature = 0; feature < features; feature++, index++) {
+      if (weights[index] === 1) places[place++] = ROWS * feature;
+      else if (weights[index] === -1) places[place++] = ROWS * (features + feature);
     }
+    ends[unit] = place;
   }
-  return { units, features, scale: Math.fround(scale), places, ends };
+  return { units, scale: Math.fround(scale), places, ends };
 }
 
 // === Layers ===
@@ -169,15 +171,18 @@ function buildLayers(file, config, prefix) {
     } else {
       const build = LAYERS[kind];
       if (!build) throw new Error(`The layer ${options.name} is a ${kind}, which is not known here.`);
-      if ((options.activation ?? "linear") !== "linear") {
-        throw new Error(`The layer ${options.name} has the activation ${options.activation}, which is not known here.`);
+      const activation = options.activation?.config ?? options.activation ?? "linear"; // a name, or one in an object
+      if (!Object.hasOwn(ACTIVATIONS, activation)) {
+        throw new Error(`The layer ${options.name} has the activation ${activation}, which is not known here.`);
       }
-      layers.push(build(file, `${prefix}${options.name}`, options));
+      layers.push(build(file, `${prefix}${options.name}`, options), ACTIVATIONS[activation]);
     }
   }
   layers.inputShape = shape;
   return layers;
 }
+
+const ACTIVATIONS = { linear: (x) => x, "mml>squared_relu": squaredRelu };
 
 const nothing = () => (x) => x; // what only training needs
 
@@ -187,7 +192,14 @@ const LAYERS = {
       const channels = shape.at(-1);
       const mean = floats(file, `${name}.0/0`, channels);
       const deviation = floats(file, `${name}.0/1`, channels).map((v) => Math.max(Math.sqrt(v), 1e-7));
-      return (x) => map(x, (value, i) => Math.fround(value - mean[i % channels]) / deviation[i % channels]);
+      return ({ values, shape }) => {
+        const result = new Float32Array(values.length);
+        for (let i = 0; i < result.length; i++) {
+          const channel = i % channels;
+          result[i] = Math.fround(values[i] - mean[channel]) / deviation[channel];
+        }
+        return { values: result, shape };
+      };
     });
   },
   Resizing(file, name, options) {
@@ -200,15 +212,22 @@ const LAYERS = {
   RandomFlip: nothing,
   RandomRotation: nothing,
   RandomZoom: nothing,
+  RandomTranslation: nothing,
+  RandomErasing: nothing,
   Dropout: nothing,
-  Patches: (file, name, { patch_size: size }) => (x) => patches(x, size),
+  Patches(file, name, { patch_size: size, strides, padding = "valid" }) {
+    if (padding !== "valid" && padding !== "same") {
+      throw new Error(`The layer ${name} must have the padding valid or same. Received: ${padding}`);
+    }
+    return (x) => patches(x, size, strides ?? size, padding);
+  },
   PatchEmbedding(file, name, options) {
     if (!options.use_mml) throw new Error(`The layer ${name} must have a ternary projection.`);
     return lazily(({ shape: [count, features] }) => {
       const project = denseMML(file, `${name}.1`, `${name}.2`, features, count);
       if (!options.with_positions) return project;
-      const positions = floats(file, `${name}.3/0`, count * options.embedding_dim);
-      return (x) => map(project(x), (value, i) => value + positions[i]);
+      const positions = { values: floats(file, `${name}.3/0`, count * options.embedding_dim) };
+      return (x) => add(project(x), positions);
     });
   },
   TransformerBlockMML(file, name, options) {
@@ -221,9 +240,26 @@ const LAYERS = {
       const down = denseMML(file, `${name}.10`, `${name}.11`, options.ffn_dim, tokens);
       const gateAndUp = denseMML(file, `${name}.12`, `${name}.13`, width, tokens);
       const ffnNorm = rmsNorm(file, `${name}.15`, width, tokens);
+      const order = scanOrder("right", 1, tokens);
       return (x) => {
-        x = attentionNorm(add(x, output(recurrence(gates(x)))));
+        x = attentionNorm(add(x, output(recurrence(gates(x), order))));
         return ffnNorm(add(x, down(gatedUnit(gateAndUp(x)))));
+      };
+    });
+  },
+  VisionBlockMML(file, name, { grid: [rows, columns], direction, ffn_dim: width }) {
+    if (!["right", "left", "down", "up"].includes(direction)) {
+      throw new Error(`The layer ${name} must scan right, left, down or up. Received: ${direction}`);
+    }
+    const order = scanOrder(direction, rows, columns);
+    return lazily(({ shape: [tokens, features] }) => {
+      const output = denseMML(file, `${name}.4`, `${name}.5`, features, tokens);
+      const gates = denseMML(file, `${name}.6`, `${name}.7`, features, tokens);
+      const down = denseMML(file, `${name}.9`, `${name}.10`, width, tokens);
+      const up = denseMML(file, `${name}.11`, `${name}.12`, features, tokens);
+      return (x) => {
+        x = add(x, output(recurrence(gates(tokenShift(x, rows, columns)), order)));
+        return add(x, down(squaredRelu(up(tokenShift(x, rows, columns)))));
       };
     });
   },
@@ -234,18 +270,45 @@ const LAYERS = {
       return (x) => layerNorm(x, gamma, beta, options.epsilon);
     });
   },
+  RMSNorm(file, name, options) {
+    if (options.use_bias) throw new Error(`The layer ${name} must have no bias.`);
+    return lazily(({ values, shape }) => {
+      const features = shape.at(-1);
+      return rmsNorm(file, `${name}.0`, features, values.length / features, options.has_learnable_weights);
+    });
+  },
+  GlobalAveragePooling1D(file, name, options) {
+    if (options.keepdims || options.data_format !== "channels_last") {
+      throw new Error(`The layer ${name} must average over tokens, and keep features only.`);
+    }
+    return meanOfTokens;
+  },
   Flatten: () => (x) => ({ values: x.values, shape: [x.values.length] }),
+  Reshape(file, name, { target_shape: shape }) {
+    const size = shape.reduce((product, length) => product * length, 1);
+    return ({ values }) => {
+      if (values.length !== size) {
+        throw new Error(`The layer ${name} must get ${shape.join(" x ")} numbers. Received: ${values.length}`);
+      }
+      return { values, shape };
+    };
+  },
   DenseMML(file, name, options) {
-    return lazily(({ shape: [features] }) => denseMML(file, `${name}.0`, `${name}.1`, features, 1, options.use_bias));
+    return lazily(({ values, shape }) => {
+      const features = shape.at(-1);
+      return denseMML(file, `${name}.0`, `${name}.1`, features, values.length / features, options.use_bias);
+    });
   },
   Dense(file, name, { units }) {
     return lazily(({ shape: [features] }) => {
       const kernel = floats(file, `${name}.0/0`, features * units); // [features, units]
       const bias = floats(file, `${name}.0/1`, units);
       return ({ values }) => {
-        const y = Float64Array.from(bias);
-        values.forEach((value, i) => y.forEach((_, unit) => (y[unit] += value * kernel[i * units + unit])));
-        return { values: Float32Array.from(y), shape: [units] };
+        const y = new Float64Array(bias);
+        for (let i = 0, place = 0; i < features; i++) {
+          for (let unit = 0; unit < units; unit++, place++) y[unit] += values[i] * kernel[place];
+        }
+        return { values: new Float32Array(y), shape: [units] };
       };
     });
   },
@@ -257,10 +320,20 @@ function lazily(build) {
   return (x) => (layer ??= build(x))(x);
 }
 
-const map = ({ values, shape }, f) => ({ values: values.map(f), shape });
-const add = (a, b) => map(a, (value, i) => value + b.values[i]);
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const silu = (x) => x * sigmoid(x);
+
+function add(a, b) {
+  const result = new Float32Array(a.values.length);
+  for (let i = 0; i < result.length; i++) result[i] = a.values[i] + b.values[i];
+  return { values: result, shape: a.shape };
+}
+
+function squaredRelu({ values, shape }) {
+  const result = new Float32Array(values.length);
+  for (let i = 0; i < result.length; i++) if (values[i] > 0) result[i] = values[i] * values[i];
+  return { values: result, shape };
+}
 
 function softmax(logits) {
   const largest = logits.reduce((a, b) => Math.max(a, b));
@@ -292,38 +365,48 @@ function resizeBilinear({ values, shape: [height, width, channels] }, newHeight,
   return { values: result, shape: [newHeight, newWidth, channels] };
 }
 
-/** Cut into squares, row by row, each of them flattened. */
-function patches({ values, shape: [height, width, channels] }, size) {
-  const line = size * channels;
-  const result = new Float32Array(values.length);
+/**
+ * Cut into squares, row by row, each of them flattened. From one square to the next there are `stride` pixels. With
+ * the padding `same` there are as many squares as there are strides in the picture, and zeros beyond its edges.
+ */
+function patches({ values, shape: [height, width, channels] }, size, stride, padding) {
+  const along = (side) => {
+    if (padding === "valid") return [Math.floor((side - size) / stride) + 1, 0];
+    const count = Math.ceil(side / stride);
+    return [count, Math.floor(Math.max((count - 1) * stride + size - side, 0) / 2)];
+  };
+  const [rows, above] = along(height); // how many squares, and how many zeros before the first pixel
+  const [columns, before] = along(width);
+  const result = new Float32Array(rows * columns * size * size * channels);
   let place = 0;
-  for (let top = 0; top < height; top += size) {
-    for (let left = 0; left < width; left += size) {
-      for (let y = top; y < top + size; y++, place += line) {
-        const start = (y * width + left) * channels;
-        result.set(values.subarray(start, start + line), place);
+  for (let row = 0; row < rows; row++) {
+    const top = row * stride - above;
+    for (let column = 0; column < columns; column++) {
+      const left = column * stride - before;
+      const [start, end] = [Math.max(left, 0), Math.min(left + size, width)]; // within the picture
+      for (let y = top; y < top + size; y++, place += size * channels) {
+        if (y < 0 || y >= height) continue;
+        const line = values.subarray((y * width + start) * channels, (y * width + end) * channels);
+        result.set(line, place + (start - left) * channels);
       }
     }
   }
-  return { values: result, shape: [(height / size) * (width / size), size * line] };
+  return { values: result, shape: [rows * columns, size * size * channels] };
 }
 
-/** What RMSNorm without a gain does to one vector, `x / |x| * sqrt(features)`; `write` gets each value. */
-function normalize(x, write) {
-  let squares = 0;
-  for (let i = 0; i < x.length; i++) squares += x[i] * x[i];
-  const inverse = Math.fround(Math.sqrt(x.length / Math.max(squares, SMALLEST_SQUARE)));
-  for (let i = 0; i < x.length; i++) write(i, Math.fround(x[i] * inverse));
-}
-
-function rmsNorm(file, name, features, tokens) {
-  const gain = floats(file, `${name}/0`, features, tokens * features); // a gain a feature, or one a position too
+/** Divide each vector by its root mean square, `x / |x| * sqrt(features)`, and scale it by the gain. */
+function rmsNorm(file, name, features, tokens, hasGain = true) {
+  // A gain for each feature, or one for each position and feature.
+  const gain = hasGain ? floats(file, `${name}/0`, features, tokens * features) : new Float32Array(features).fill(1);
   return ({ values, shape }) => {
     const result = new Float32Array(values.length);
     for (let start = 0; start < values.length; start += features) {
-      normalize(values.subarray(start, start + features), (i, value) => {
-        result[start + i] = value * gain[(start + i) % gain.length];
-      });
+      let squares = 0;
+      for (let i = start; i < start + features; i++) squares += values[i] * values[i];
+      const inverse = Math.fround(Math.sqrt(features / Math.max(squares, SMALLEST_SQUARE)));
+      for (let i = start; i < start + features; i++) {
+        result[i] = Math.fround(values[i] * inverse) * gain[i % gain.length];
+      }
     }
     return { values: result, shape };
   };
@@ -334,37 +417,69 @@ function rmsNorm(file, name, features, tokens) {
  * as the weights say, and only the sums are scaled.
  */
 function denseMML(file, name, normName, features, tokens, useBias = true) {
-  const { units, scale, places, ends } = ternaryKernel(file, `${name}/kernel`, features);
+  const kernel = ternaryKernel(file, `${name}/kernel`, features);
+  const { units, scale } = kernel;
   const norm = rmsNorm(file, normName, features, tokens);
   const bias = useBias ? floats(file, `${name}/bias`, units) : new Float32Array(units);
-  const quantized = new Int8Array(features);
+  // The first feature of each of the vectors, then the second of each, and so on; after the last, their negatives.
+  const quantized = new Int16Array(2 * ROWS * features);
+  const steps = new Float32Array(ROWS);
+  const sums = new Int32Array(ROWS * units);
   return (x) => {
     const rows = x.values.length / features;
     const normalized = norm(x).values;
     const result = new Float32Array(rows * units);
-    for (let row = 0; row < rows; row++) {
-      const step = absmaxQuantize(normalized.subarray(row * features, (row + 1) * features), quantized);
-      const both = Math.fround(step * scale);
-      let place = 0;
-      for (let unit = 0; unit < units; unit++) {
-        let sum = 0;
-        for (const end = ends[2 * unit]; place < end; place++) sum = (sum + quantized[places[place]]) | 0;
-        for (const end = ends[2 * unit + 1]; place < end; place++) sum = (sum - quantized[places[place]]) | 0;
-        result[row * units + unit] = Math.fround(sum * both) + bias[unit];
+    for (let first = 0; first < rows; first += ROWS) {
+      const count = Math.min(ROWS, rows - first); // what an earlier vector left behind it is summed, but not used
+      for (let row = 0; row < count; row++) {
+        const start = (first + row) * features;
+        steps[row] = absmaxQuantize(normalized.subarray(start, start + features), quantized, row) * scale;
+      }
+      addAndSubtract(kernel, quantized, sums);
+      for (let row = 0, i = first * units; row < count; row++) {
+        for (let unit = 0; unit < units; unit++, i++) {
+          result[i] = Math.fround(sums[ROWS * unit + row] * steps[row]) + bias[unit];
+        }
       }
     }
     return { values: result, shape: [...x.shape.slice(0, -1), units] };
   };
 }
 
-/** Round to integers from -128 to 127, at the scale of the largest magnitude, which is returned as the step. */
-function absmaxQuantize(x, quantized) {
+/** For each output, the sums of the `ROWS` vectors. Nearly all the time of a prediction goes into the inner loop. */
+function addAndSubtract({ units, places, ends }, quantized, sums) {
+  for (let unit = 0, place = 0; unit < units; unit++) {
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
+    for (const end = ends[unit]; place < end; place++) {
+      const at = places[place];
+      a = (a + quantized[at]) | 0;
+      b = (b + quantized[at + 1]) | 0;
+      c = (c + quantized[at + 2]) | 0;
+      d = (d + quantized[at + 3]) | 0;
+    }
+    sums[ROWS * unit] = a;
+    sums[ROWS * unit + 1] = b;
+    sums[ROWS * unit + 2] = c;
+    sums[ROWS * unit + 3] = d;
+  }
+}
+
+/**
+ * Round to integers from -128 to 127, at the scale of the largest magnitude, which is returned as the step. They are
+ * written as one of the vectors of `denseMML`, and their negatives, too.
+ */
+function absmaxQuantize(x, quantized, row) {
   let largest = SMALLEST;
   for (let i = 0; i < x.length; i++) largest = Math.max(largest, Math.abs(x[i]));
   largest = Math.min(largest, LARGEST);
   const factor = Math.fround(127 / largest);
   for (let i = 0; i < x.length; i++) {
-    quantized[i] = Math.max(-128, Math.min(127, roundHalfToEven(Math.fround(x[i] * factor))));
+    const value = Math.max(-128, Math.min(127, roundHalfToEven(Math.fround(x[i] * factor))));
+    quantized[ROWS * i + row] = value;
+    quantized[ROWS * (x.length + i) + row] = -value;
   }
   return Math.fround(largest / 127);
 }
@@ -374,12 +489,21 @@ function roundHalfToEven(x) {
   return x + 2 ** 52 * 1.5 - 2 ** 52 * 1.5;
 }
 
+/** The tokens of a grid, which are in the order of its rows, in the order in which a scan visits them. */
+function scanOrder(direction, rows, columns) {
+  const order = Array.from({ length: rows * columns }, (_, step) => {
+    const byColumns = direction === "down" || direction === "up";
+    return byColumns ? (step % rows) * columns + Math.floor(step / rows) : step;
+  });
+  return direction === "left" || direction === "up" ? order.reverse() : order;
+}
+
 /** The state that goes from token to token, `h = f * h + (1 - f) * c`, seen through the output gate. */
-function recurrence({ values, shape: [tokens, width] }) {
+function recurrence({ values, shape: [tokens, width] }, order) {
   const units = width / 3; // forget gate, candidate, output gate
   const state = new Float32Array(units);
   const result = new Float32Array(tokens * units);
-  for (let token = 0; token < tokens; token++) {
+  for (const token of order) {
     const start = token * width;
     for (let i = 0; i < units; i++) {
       const forget = Math.fround(sigmoid(values[start + i]));
@@ -388,6 +512,33 @@ function recurrence({ values, shape: [tokens, width] }) {
     }
   }
   return { values: result, shape: [tokens, units] };
+}
+
+/**
+ * An eighth of the features of each token comes from its neighbour on the left, an eighth each from those on the
+ * right, above and below, and the rest stays. Beyond the edges there are zeros.
+ */
+function tokenShift({ values, shape: [tokens, features] }, rows, columns) {
+  const share = Math.floor(features / 8);
+  const result = new Float32Array(values.length);
+  for (let token = 0; token < tokens; token++) {
+    const [row, column] = [Math.floor(token / columns), token % columns];
+    const copy = (source, start, end) => {
+      result.set(values.subarray(source * features + start, source * features + end), token * features + start);
+    };
+    if (column > 0) copy(token - 1, 0, share);
+    if (column < columns - 1) copy(token + 1, share, 2 * share);
+    if (row > 0) copy(token - columns, 2 * share, 3 * share);
+    if (row < rows - 1) copy(token + columns, 3 * share, 4 * share);
+    copy(token, 4 * share, features);
+  }
+  return { values: result, shape: [tokens, features] };
+}
+
+function meanOfTokens({ values, shape: [tokens, features] }) {
+  const sums = new Float64Array(features);
+  for (let i = 0; i < values.length; i++) sums[i % features] += values[i];
+  return { values: Float32Array.from(sums, (sum) => sum / tokens), shape: [features] };
 }
 
 /** The first half of each vector, through SiLU, times the second. */
