@@ -108,7 +108,7 @@ def assert_equals_oracle(layer, forward, input_shape, count=2):
 
 
 def forward_kernel(dense):
-    """The matrix with which a built DenseMML without activation multiplies, found from its outputs alone.
+    """The matrix with which a built DenseMML multiplies, found from what it gives to its activation.
 
     A unit vector stays one through norm and quantisation, so that it selects one row; zeros select the bias.
     """
@@ -116,7 +116,9 @@ def forward_kernel(dense):
     features = len(kernel)
     inputs = np.zeros((features, *gain.shape), "float32")
     inputs[np.arange(features), ..., np.arange(features)] = 1
+    activation, dense.activation = dense.activation, keras.activations.linear
     rows = np.asarray(dense(inputs)) - np.asarray(dense(np.zeros_like(inputs)))
+    dense.activation = activation
     first_position = (slice(None),) + (0,) * (gain.ndim - 1)
     return rows[first_position] / gain[first_position[1:]][:, None] / np.sqrt(features)
 

@@ -11,9 +11,12 @@ from mml import costs
 from mml.costs import count_bytes, count_operations, counting, energy
 from mml.layers import DenseMML
 from mml.models import (
+    VisionMLGRUConfig,
     VisionTransformerConfig,
     attention_vision_transformer,
+    float_vision_mlgru,
     float_vision_transformer,
+    vision_mlgru,
     vision_transformer,
 )
 from mml.ops import linear_recurrence
@@ -288,6 +291,31 @@ def test_packed_model_multiplies_as_floats_only_what_is_not_ternary(tmp_path, on
     assert {key: n for key, n in found.items() if key[0] == "multiplication"} == {
         ("multiplication", "float32"): enlarge + SMALL.head_units[-1] * SMALL.num_classes
     }
+
+
+SMALL_MLGRU = VisionMLGRUConfig(
+    input_shape=(8, 12, 3), num_classes=3, stem_units=5, merge_size=3, embedding_dim=10, ffn_dim=14, num_blocks=3
+)
+
+
+def test_products_of_the_float_model_made_for_images(only_products_multiply):
+    patches, tokens, width = 4 * 6, 2 * 3, SMALL_MLGRU.embedding_dim
+    stem = patches * 6 * 6 * 3 * SMALL_MLGRU.stem_units + tokens * 3 * 3 * SMALL_MLGRU.stem_units * width
+    block = tokens * width * (4 * width + 2 * SMALL_MLGRU.ffn_dim)
+    assert counts(float_vision_mlgru(SMALL_MLGRU))["multiplication", "float32"] == stem + 3 * block + width * 3
+
+
+def test_no_linear_layer_of_the_packed_model_made_for_images_multiplies_but_the_last(
+    tmp_path, only_products_multiply
+):
+    model = packed(vision_mlgru(SMALL_MLGRU), tmp_path)
+    found = counts(model)
+    last = SMALL_MLGRU.embedding_dim * SMALL_MLGRU.num_classes
+    assert {key: n for key, n in found.items() if key[0] == "multiplication"} == {("multiplication", "float32"): last}
+    stem, *others = (np.count_nonzero(layer.ternary_kernel()[0]) for layer in ternary_layers(model))
+    assert len(others) == 1 + 4 * SMALL_MLGRU.num_blocks
+    patches, tokens = 4 * 6, 2 * 3
+    assert found["addition", "int32"] == patches * stem + tokens * sum(others)
 
 
 # === Bytes and energy ===

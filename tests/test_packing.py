@@ -27,7 +27,7 @@ from mml.layers import (
     SwiGLUMML,
     TransformerBlockMML,
 )
-from mml.models import VisionTransformerConfig, vision_transformer
+from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru, vision_transformer
 from mml.packing import (
     additions_only_product,
     load_packed,
@@ -178,6 +178,11 @@ def functional_model():
     return keras.Model(images, layers.Dense(3, activation=keras.activations.softmax)(x))
 
 
+def model_made_for_images(images=None):
+    config = VisionMLGRUConfig(input_shape=(8, 8, 3), stem_units=5, embedding_dim=16, ffn_dim=24)
+    return vision_mlgru(config, images)
+
+
 def convolutional_model():
     return keras.Sequential(
         [
@@ -201,6 +206,7 @@ def recurrent_model():
 MODELS = {
     "recurrent": recurrent_model,
     "the book's, small": lambda: vision_transformer(SMALL, IMAGES),
+    "made for images": lambda: model_made_for_images(IMAGES),
     "functional": functional_model,
     "with a convolution": convolutional_model,
     "one gain a feature": lambda: vision_transformer(dataclasses.replace(ONE_BLOCK, per_feature_gain=True), IMAGES),
@@ -228,8 +234,9 @@ def test_predictions_are_the_same_to_the_bit(name, tmp_path):
 
 
 @pytest.mark.parametrize("made_by", ["load_packed", "pack"])
-def test_a_packed_model_is_saved_loaded_and_cloned_as_any_other(made_by, tmp_path):
-    model = trained(functional_model())
+@pytest.mark.parametrize("build", [functional_model, model_made_for_images])
+def test_a_packed_model_is_saved_loaded_and_cloned_as_any_other(build, made_by, tmp_path):
+    model = trained(build())
     if made_by == "pack":
         packed = pack(model)
     else:
@@ -639,6 +646,22 @@ def test_forged_contents(file, tmp_path_factory, change, word):
 SYSTEM = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
 
 
+@keras.saving.register_keras_serializable(package="mml")
+def disguised(x):
+    """Registered under this package's name, but from elsewhere."""
+    return x
+
+
+def dense_with(activation):
+    function = {"module": "builtins", "class_name": "function", "config": activation, "registered_name": "function"}
+    return {
+        "module": "keras.layers",
+        "class_name": "Dense",
+        "config": {"units": 2, "activation": function},
+        "registered_name": None,
+    }
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -649,6 +672,7 @@ SYSTEM = {"module": "os", "class_name": "function", "config": "system", "registe
         {"module": "keras.layers", "class_name": "Dense", "config": {"units": 2}, "registered_name": "a>Foreign"},
         {"module": "mml.training", "class_name": "train", "config": {}, "registered_name": "train"},
         {"class_name": "__lambda__", "config": {"value": "4wEAAAA="}},
+        *map(dense_with, ["mml>disguised", "mml>DenseMML", "mml>unknown", "tests>Residual", "system", 7]),
         {
             "module": "keras.utils",
             "class_name": "get_file",

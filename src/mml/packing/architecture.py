@@ -1,5 +1,6 @@
 """A model's architecture as data: what inference needs of it, and what a file may hold."""
 
+import inspect
 from typing import Any
 
 import keras
@@ -147,5 +148,11 @@ def _known(class_name, module, registered_name, inner):
     if registered_name not in (None, class_name, inner):  # it would name another object than the module does
         return False
     if class_name == "function":
-        return module.split(".")[0] == "keras" or (module == "builtins" and hasattr(keras.activations, str(inner)))
+        by_name = module == "builtins" and (hasattr(keras.activations, str(inner)) or _registered_here(inner))
+        return module.split(".")[0] == "keras" or by_name
     return module.split(".")[0] == "keras"
+
+
+def _registered_here(name):
+    function = keras.saving.get_registered_object(name) if isinstance(name, str) else None
+    return inspect.isfunction(function) and function.__module__.split(".")[0] == "mml"
