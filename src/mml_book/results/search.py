@@ -33,7 +33,7 @@ from mml.training import TrainingConfig, train
 
 TRAINING_IMAGES, VALIDATION_IMAGES = 4_500, 10_000
 BASE = TrainingConfig(
-    model=VisionMLGRUConfig(),
+    model=VisionMLGRUConfig(stem_units=48, merge_size=3, embedding_dim=96, ffn_dim=192),
     epochs=15,
     batch_size=64,
     learning_rate=1e-2,
@@ -51,13 +51,23 @@ BUILD = {"ternary": vision_mlgru, "float": float_vision_mlgru}
 # What each trial changes in the base: fields of the recipe, and of its model.
 TRIALS: list[dict] = [
     {},
-    {"optimizer": "adamw", "learning_rate": 4e-3},
-    {"optimizer": "adamw", "learning_rate": 8e-3},
-    {"learning_rate": 4e-3},
     {"learning_rate": 2e-2},
-    {"learning_rate": 3e-2},
+    {"merge_size": 2},
+    {"embedding_dim": 128, "ffn_dim": 256, "stem_units": 64},
     {"seed": 1},
+    {"optimizer": "adamw", "learning_rate": 4e-3},
+    {"augmentation": {"translation": 1 / 8, "erasing": 1 / 4}},
+    {"weight_decay": 0.0},
+    {"batch_size": 32},
+    {"optimizer": "adamw", "learning_rate": 8e-3},
     {"seed": 2},
+    {"state": "float", "learning_rate": 1e-2},
+    {"augmentation": {"translation": 1 / 8, "erasing": 1 / 16, "zoom": 0.2, "rotation": 0.02}},
+    {"ffn_dim": 384},
+    {"num_blocks": 6},
+    {"weight_decay": 0.2},
+    {"state": "float", "learning_rate": 5e-3},
+    {"learning_rate": 5e-3},
 ]
 
 
