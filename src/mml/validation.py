@@ -5,6 +5,8 @@ import numbers
 import operator
 from typing import Any
 
+import numpy as np
+
 
 def positive_integer(name: str, value: Any) -> int:
     """Return `value` as an `int`, or say which argument is wrong.
@@ -82,7 +84,7 @@ def dropout_rate(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
         raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}")
-    return float(value)
+    return python_float(value)
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -135,7 +137,26 @@ def finite_number(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
-    return float(value)
+    return python_float(value)
+
+
+def python_float(value: Any) -> float:
+    """Return a real number as the `float` that it stands for.
+
+    Args:
+        value: A real number of Python or NumPy.
+
+    Returns:
+        A `float`. For `numpy.float32(0.1)` it is 0.1 and not 0.10000000149.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.validation import python_float
+    >>> python_float(np.float32(0.1))
+    0.1
+    """
+    return float(str(value)) if isinstance(value, np.floating) else float(value)
 
 
 def grid_of_tokens(name: str, value: Any) -> tuple[int, int]:

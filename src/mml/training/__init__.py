@@ -2,7 +2,7 @@
 
 from mml.training.batches import ShuffledBatches
 from mml.training.checkpoints import Checkpoint
-from mml.training.recipe import TrainingConfig, compile_model
+from mml.training.recipe import RECIPES, TrainingConfig, compile_model
 from mml.training.runs import Run, train
 
-__all__ = ["Checkpoint", "Run", "ShuffledBatches", "TrainingConfig", "compile_model", "train"]
+__all__ = ["RECIPES", "Checkpoint", "Run", "ShuffledBatches", "TrainingConfig", "compile_model", "train"]

@@ -7,12 +7,11 @@ import operator
 import re
 
 import keras
-import numpy as np
 from keras import ops
 
 from mml.models import VisionMLGRUConfig, VisionTransformerConfig
 from mml.training.optimizers import AdamW, Muon
-from mml.validation import dropout_rate, one_of, positive_integer
+from mml.validation import dropout_rate, one_of, positive_integer, python_float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +99,11 @@ class TrainingConfig:
 
 
 def _number(name, value, requirement, holds):
-    number = float(str(value)) if isinstance(value, np.floating) else value  # np.float32(0.1) means 0.1
-    if isinstance(number, bool) or not isinstance(number, numbers.Real) or not math.isfinite(number):
-        number = math.nan
-    if not holds(number):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    number = python_float(value) if is_number else math.nan
+    if not math.isfinite(number) or not holds(number):
         raise ValueError(f"`{name}` must be a number, {requirement}. Received: {name}={value!r}")
-    return float(number)
+    return number
 
 
 def _fraction(name, value):
