@@ -43,10 +43,10 @@ class VisionMLGRUConfig:
     input_shape: tuple[int, int, int] = (32, 32, 3)
     num_classes: int = 10
     patch_size: int = 6
-    stem_units: int = 48
-    merge_size: int = 3
-    embedding_dim: int = 96
-    ffn_dim: int = 192
+    stem_units: int = 64
+    merge_size: int = 2
+    embedding_dim: int = 128
+    ffn_dim: int = 256
     num_blocks: int = 4
     directions: tuple[str, ...] = DIRECTIONS
     augmentation: Augmentation = Augmentation(translation=1 / 8, erasing=1 / 16)
@@ -61,7 +61,9 @@ class VisionMLGRUConfig:
             raise ValueError(f"`directions` must be a tuple of directions. Received: directions={self.directions!r}")
         checked["directions"] = tuple(one_of("directions", direction, DIRECTIONS) for direction in self.directions)
         if not isinstance(self.augmentation, Augmentation):
-            raise ValueError(f"`augmentation` must be an `Augmentation`. Received: augmentation={self.augmentation!r}")
+            raise ValueError(
+                f"`augmentation` must be an `Augmentation`. Received: augmentation={self.augmentation!r}"
+            )
         for name, value in checked.items():  # equal configurations hold equal Python numbers
             object.__setattr__(self, name, value)
 

@@ -61,7 +61,9 @@ class VisionTransformerConfig:
             raise ValueError(f"`head_units` must be a tuple of integers. Received: head_units={self.head_units!r}")
         checked["head_units"] = tuple(positive_integer("head_units", size) for size in self.head_units)
         if not isinstance(self.augmentation, Augmentation):
-            raise ValueError(f"`augmentation` must be an `Augmentation`. Received: augmentation={self.augmentation!r}")
+            raise ValueError(
+                f"`augmentation` must be an `Augmentation`. Received: augmentation={self.augmentation!r}"
+            )
         for name in ("dropout", "head_dropout"):
             checked[name] = dropout_rate(name, getattr(self, name))
         patch_grid(self.image_size, self.image_size, self.patch_size)
