@@ -3,6 +3,14 @@
 from mml_book.figures.charts import learning_curve, stacked_bars
 from mml_book.figures.data_preparation import channel_histograms, class_counts, split_areas
 from mml_book.figures.history import confusion, labelled_images, scores_with_errors, seed_scores
+from mml_book.figures.image_model import (
+    learning_rate,
+    overlapping_windows,
+    runs_beside,
+    time_constants,
+    token_shift,
+    visiting_orders,
+)
 from mml_book.figures.images import image_rows
 from mml_book.figures.is_ternary_worth_it import accuracy_against_costs, seed_intervals
 from mml_book.figures.patch_embedding import matrices, matrix_product, position_similarity, similarity_by_distance
