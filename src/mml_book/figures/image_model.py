@@ -50,7 +50,7 @@ def overlapping_windows(image, patch_size, strides, positions):
     left = max(0, (columns - 1) * strides + patch_size - width) // 2
 
     figure = plt.figure(figsize=(6.2, 4.2), layout="constrained")
-    whole, cut = figure.subfigures(1, 2, width_ratios=(3, 1))
+    whole, cut = figure.subfigures(1, 2, squeeze=False, width_ratios=(3, 1))[0]
     ax = whole.subplots()
     ax.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
     ax.set(xticks=range(0, width + 1, 8), yticks=range(0, height + 1, 8), xlabel="column of pixels", ylabel="row")
