@@ -61,10 +61,11 @@ colab: .venv/ready .venv-colab/ready
 	@echo chapter,set-up,after set-up,processor after set-up
 	@cat _build/colab/*.csv
 
-# Measures the package beside the peer and a float transformer, for about half an hour, and writes the tables of
-# speed in src/mml_book/results. Nothing else should run meanwhile.
+# Measures the seed's model beside the peer and a float transformer, and the model made for images beside its float
+# twin and an attention model. Writes the tables of speed in src/mml_book/results. It takes about half an hour, in
+# which nothing else should run.
 bench: .venv/peer
-	.venv/bin/python -m pytest -p no:randomly tests/benchmarks/bench_speed.py
+	.venv/bin/python -m pytest -p no:randomly tests/benchmarks/bench_speed.py tests/benchmarks/bench_image_model.py
 	.venv/bin/python tests/benchmarks/speed_tables.py
 
 # Asks other sites whether the pages that the book links to are there.

@@ -13,7 +13,6 @@ import dataclasses
 import importlib.util
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -27,9 +26,8 @@ import numpy as np
 import pytest
 import speed_tables
 import step_profile
+from rounds import interleave, timed, warm_up
 
-from mml.data import load_cifar10
-from mml.memory import keep_freed_memory
 from mml.models import vision_transformer
 from mml.training import TrainingConfig, compile_model
 
@@ -50,7 +48,7 @@ MEMORY_KEPT = "_memory_kept"
 COMPILED_MEMORY_KEPT = [name + MEMORY_KEPT for name in COMPILED if name != "ours"]
 needs_peer = pytest.mark.skipif(not HAS_PEER, reason="keras-matmulless, the peer, is not installed")
 # The peer's warnings, and the one that digits replace CIFAR-10, which the tables say.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("memory_kept", "compiled_for_users")]
 
 
 class Worker:
@@ -130,67 +128,11 @@ class Workers:
             self.living.popitem()[1].end()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def memory_kept():
-    """What is measured in this process has the same setting as the process of ours."""
-    assert keep_freed_memory() or platform.libc_ver()[0] != "glibc", "JAX has started before the benchmarks"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compile_anew():
-    jax.config.update("jax_enable_compilation_cache", False)
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
-
-
-@pytest.fixture(scope="module")
-def data():
-    return load_cifar10(0.01)
-
-
 @pytest.fixture(scope="module")
 def workers(data, tmp_path_factory):
     workers = Workers(data, tmp_path_factory.mktemp("workers"))
     yield workers
     workers.end()
-
-
-def interleave(benchmark, measures, rounds, prepare=None, target="ours"):
-    """Call each of the functions once in each round; return the arrays of what they returned.
-
-    The target comes last in a round, because pytest-benchmark times and reports that one. `prepare` is called with
-    each function, just before the function itself.
-    """
-    measured = {name: [] for name in measures}
-
-    def run(name):
-        measured[name].append(measures[name]())
-
-    def run_others():
-        for name in (*(name for name in measures if name != target), target):
-            if prepare:
-                prepare(measures[name])
-            if name != target:
-                run(name)
-
-    benchmark.pedantic(run, args=(target,), setup=run_others, rounds=rounds)
-    return {name: np.array(values) for name, values in measured.items()}
-
-
-def warm_up(measure):
-    """Do once, without a clock, what is measured next, so that the caches hold its data."""
-    measure()
-
-
-def timed(run):
-    """Return a function that returns the seconds until the result of `run` is there."""
-
-    def measure():
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        return time.perf_counter() - start
-
-    return measure
 
 
 def speed_rows(measure, values, unit="s", notes=None):
@@ -252,13 +194,10 @@ def test_step(benchmark, data, workers, kind):
     seconds = measure_steps(benchmark, workers, kind, names, STEP_ROUNDS, others)
     notes = dict.fromkeys(COMPILED_MEMORY_KEPT, "with mml.memory.keep_freed_memory")
     if others:
-        gemm_rate, copy_rate = limit.GEMM_FLOPS / seconds.pop("gemm"), limit.COPY_BYTES / seconds.pop("copy")
         model = vision_transformer(CONFIG.model)
-        flops, size = limit.matrix_product_flops(model, CONFIG.batch_size), limit.optimizer_bytes(model)
-        seconds["limit"] = flops / gemm_rate + size / copy_rate
-        notes["limit"] = (
-            f"{flops / 1e9:.1f} GFLOP at {np.median(gemm_rate) / 1e9:.0f} GFLOP/s "
-            f"and {size / 1e6:.0f} MB at {np.median(copy_rate) / 1e9:.1f} GB/s"
+        compile_model(model, CONFIG)
+        seconds["limit"], notes["limit"] = limit.least_seconds(
+            model, CONFIG.batch_size, seconds.pop("gemm"), seconds.pop("copy")
         )
     if benchmark.enabled:
         speed_tables.write("speed", speed_rows(kind, seconds, notes=notes), data)

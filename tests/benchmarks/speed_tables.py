@@ -2,8 +2,8 @@
 
     python tests/benchmarks/speed_tables.py
 
-prints them. In all of them a ratio is one of medians of interleaved runs, a contender's over ours; `low` and `high`
-are the 5th and the 95th percentile, of a ratio over the rounds.
+prints them. In all of them a ratio is one of medians of interleaved runs, a contender's over ours. `low` and `high`
+are the 5th and the 95th percentile, in `image_model_speed` the quartiles. Those of a ratio are over the rounds.
 """
 
 import datetime
@@ -20,21 +20,33 @@ from mml.files import replacing
 
 RESULTS = Path(__file__).parents[2] / "src" / "mml_book" / "results"
 # What identifies a row, so that a new one takes the place of an old one; of a table without, all rows are new.
-KEYS = {"speed": ["measure", "contender"], "tokens": ["tokens", "block", "direction"], "step_profile": []}
-# What is aimed at: "at least" so much of its time to ours, "at most" so much of ours to it.
-AIMS = [
-    ("whole_run", "peer", "at least", 25),
-    ("training_step", "peer_jit", "at least", 2),
-    ("first_step", "peer_jit", "at least", 2),
-    ("training_step", "float_vit", "at least", 2.5),
-    ("prediction_step", "float_vit", "at least", 5),
-    ("training_step", "limit", "at most", 3),
-]
+KEYS = {
+    "speed": ["measure", "contender"],
+    "tokens": ["tokens", "block", "direction"],
+    "step_profile": [],
+    "image_model_speed": ["measure", "batch_size", "contender"],
+}
+# What is aimed at in a row: "at least" so much of its time to ours, "at most" so much of ours to it.
+AIMS = {
+    "speed": [
+        (("whole_run", "peer"), "at least", 25),
+        (("training_step", "peer_jit"), "at least", 2),
+        (("first_step", "peer_jit"), "at least", 2),
+        (("training_step", "float_vit"), "at least", 2.5),
+        (("prediction_step", "float_vit"), "at least", 5),
+        (("training_step", "limit"), "at most", 3),
+    ],
+    "image_model_speed": [
+        (("training_step", 64, "limit"), "at most", 2),
+        (("prediction_step", 1, "float"), "at least", 1),
+        (("prediction_step", 32, "float"), "at least", 1),
+    ],
+}
 GROWTH_AIM = 1.15
 
 
-def spread(values, digits=4):
-    """Return the median of values, and their 5th and 95th percentile, to a number of significant digits.
+def spread(values, percentiles=(5, 95), digits=4):
+    """Return the median of values, and two percentiles of them, to a number of significant digits.
 
     Example:
 
@@ -42,10 +54,10 @@ def spread(values, digits=4):
     >>> spread([1.0, 2.0, 3.0])
     (2.0, 1.1, 2.9)
     """
-    return tuple(float(f"{value:.{digits}g}") for value in np.percentile(values, [50, 5, 95]))
+    return tuple(float(f"{value:.{digits}g}") for value in np.percentile(values, [50, *percentiles]))
 
 
-def compare(values, ours):
+def compare(values, ours, percentiles=(5, 95)):
     """Compare a contender's values, one a round, with ours.
 
     Example:
@@ -55,8 +67,8 @@ def compare(values, ours):
     >>> compare(np.array([4.0, 6.0]), np.array([2.0, 2.0]))["ratio_to_ours"]
     2.5
     """
-    median, low, high = spread(values)
-    _, ratio_low, ratio_high = spread(values / ours)
+    median, low, high = spread(values, percentiles)
+    _, ratio_low, ratio_high = spread(values / ours, percentiles)
     ratio = float(f"{np.median(values) / np.median(ours):.4g}")
     return {
         "median": median,
@@ -123,16 +135,18 @@ def main():
             print(f"\n{name}, measured on: ", "; ".join(map(str, table[described].drop_duplicates().values.tolist())))
             print(table.drop(columns=described).to_string(index=False, na_rep=""))
     print("\nAimed at:")
-    if (RESULTS / "speed.csv").exists():
-        speed = pd.read_csv(RESULTS / "speed.csv").set_index(["measure", "contender"])
-        for measure, contender, bound, aim in AIMS:
-            if (measure, contender) in speed.index:
-                row = speed.loc[(measure, contender)]
+    for name, aims in AIMS.items():
+        path = RESULTS / f"{name}.csv"
+        table = pd.read_csv(path).set_index(KEYS[name]) if path.exists() else pd.DataFrame()
+        for key, bound, aim in aims:
+            if key in table.index:
+                row = table.loc[key]
+                *measure, contender = map(str, key)
                 ratios = [row["ratio_to_ours"], row["ratio_low"], row["ratio_high"]]
                 words = f"{contender} / ours"
                 if bound == "at most":
                     ratios, words = [1 / ratios[0], 1 / ratios[2], 1 / ratios[1]], f"ours / {contender}"
-                print(_line(f"{measure}, {words}", ratios, f"{bound} {aim}"))
+                print(_line(f"{name}, {' '.join(measure)}, {words}", ratios, f"{bound} {aim}"))
     if (RESULTS / "tokens.csv").exists():
         tokens = pd.read_csv(RESULTS / "tokens.csv")
         longest = tokens[(tokens["tokens"] == tokens["tokens"].max()) & (tokens["block"] == "ours")]
@@ -142,7 +156,7 @@ def main():
 
 
 def _line(words, ratios, aim):
-    return "  {:<50} {:6.2f}  ({:.2f} to {:.2f})   aim: {}".format(words, *ratios, aim)
+    return "  {:<58} {:6.2f}  ({:.2f} to {:.2f})   aim: {}".format(words, *ratios, aim)
 
 
 if __name__ == "__main__":

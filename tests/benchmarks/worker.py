@@ -172,9 +172,10 @@ def read_config(name, text):
     fields = json.loads(text)
     model = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.pop("model").items()}
     if name == "ours":
-        from mml.models import VisionTransformerConfig
+        from mml.models import Augmentation, VisionTransformerConfig
         from mml.training import TrainingConfig
 
+        model["augmentation"] = Augmentation(**model["augmentation"])
         return TrainingConfig(VisionTransformerConfig(**model), **fields)
     return SimpleNamespace(model=SimpleNamespace(**model), **fields)
 
