@@ -232,15 +232,15 @@ def ternary_linear(x, gain, w_ternary, w_scale):
     n_quantized = ops.reshape(n_quantized, (-1, features))  # [rows, features]
     rows = n_quantized.shape[0]  # None on TensorFlow, where it is unknown before the images come
 
-    def cast(tensor, dtype):
-        # XLA does not fuse across a `cond`. The predicate is always true, but XLA cannot know that. Fused with the
-        # steps around it, the conversion would change how they round, and `bit_linear` has no such conversion.
-        return ops.cond(w_scale > 0, lambda: ops.cast(tensor, dtype), lambda: ops.zeros_like(tensor, dtype))
+    def multiply():
+        codes = ops.cast(n_quantized, "int8")
+        if rows == 1:
+            # XLA takes ten times as long for one row of integers as for two.
+            codes = ops.pad(codes, ((0, 1), (0, 0)))
+        return ops.cast(ops.einsum("rf,uf->ru", codes, w_ternary)[:rows], n.dtype)  # summed in int32
 
-    n_quantized = cast(n_quantized, "int8")
-    if rows == 1:
-        # XLA takes ten times as long for one row of integers as for two.
-        n_quantized = ops.pad(n_quantized, ((0, 1), (0, 0)))
-    product = ops.einsum("rf,uf->ru", n_quantized, w_ternary)[:rows]  # int32 [rows, units]
-    y = cast(product, n.dtype) * (ops.reshape(n_scale, (-1, 1)) * w_scale)
+    # XLA does not fuse across a `cond`. The predicate is always true, but XLA cannot know that. Fused with the steps
+    # around the product, the conversions would change how those round, and `bit_linear` has no such conversions.
+    product = ops.cond(w_scale > 0, multiply, lambda: ops.zeros((ops.shape(n_quantized)[0], units), n.dtype))
+    y = product * (ops.reshape(n_scale, (-1, 1)) * w_scale)  # [rows, units]
     return ops.reshape(ops.cast(y, x.dtype), (*ops.shape(x)[:-1], units))
