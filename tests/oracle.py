@@ -198,13 +198,9 @@ def grid_scan(x, *weights, grid, direction):
     return scanned
 
 
-def feed_forward(x, *weights, activation="squared_relu"):
-    return dense(dense(x, *weights[:3], activation), *weights[3:])
-
-
 def vision_block(x, *weights, grid, direction):
     x = x + grid_scan(token_shift(x, grid), *weights[:6], grid=grid, direction=direction)
-    return x + feed_forward(token_shift(x, grid), *weights[6:])
+    return x + glu(token_shift(x, grid), *weights[6:], activation="silu")
 
 
 def patch_embedding(x, *weights, use_mml=True, with_positions=False):

@@ -301,7 +301,7 @@ SMALL_MLGRU = VisionMLGRUConfig(
 def test_products_of_the_float_model_made_for_images(only_products_multiply):
     patches, tokens, width = 4 * 6, 2 * 3, SMALL_MLGRU.embedding_dim
     stem = patches * 6 * 6 * 3 * SMALL_MLGRU.stem_units + tokens * 3 * 3 * SMALL_MLGRU.stem_units * width
-    block = tokens * width * (4 * width + 2 * SMALL_MLGRU.ffn_dim)
+    block = tokens * width * (4 * width + 3 * SMALL_MLGRU.ffn_dim)
     assert counts(float_vision_mlgru(SMALL_MLGRU))["multiplication", "float32"] == stem + 3 * block + width * 3
 
 

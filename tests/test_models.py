@@ -366,7 +366,7 @@ def test_parameters_are_those_of_the_formulas(config):
     d, f, stem = config.embedding_dim, config.ffn_dim, config.stem_units
     patch, merged = config.patch_size**2 * channels, config.merge_size**2 * stem
     mixer = ternary_parameters(d, 3 * d) + ternary_parameters(d, d)
-    block = mixer + ternary_parameters(d, f) + ternary_parameters(f, d)
+    block = mixer + ternary_parameters(d, 2 * f) + ternary_parameters(f, d)
     table = [
         ("Normalization", (height, width, channels), 2 * channels + 1),
         ("Patches", (patches[0] * patches[1], patch), 0),

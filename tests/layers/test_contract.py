@@ -20,7 +20,6 @@ CASES = {
     "BilinearMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
     "DenseMML": ({"units": 6, "activation": "gelu", "kernel_regularizer": "l2", "bias_initializer": "ones"}, (5, 8)),
     "Dropout": ({"rate": 0.5}, (5, 8)),
-    "FeedForwardMML": ({"units": 6, "intermediate_size": 10}, (5, 8)),
     "GLUMML": ({"units": 6, "hidden_ratio": 2, "activation": "relu"}, (5, 8)),
     "GRUMML": (
         {"units": 8, "fully_mml": True, "num_heads": 2, "return_sequences": True, "forget_bias_initializer": "ones"},

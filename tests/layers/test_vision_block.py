@@ -22,13 +22,13 @@ def test_equals_the_formula(direction):
 
 
 def test_weights_are_those_of_the_mixer_and_of_the_network():
-    layer = VisionBlockMML(96, 192, (8, 8))
+    layer = VisionBlockMML(96, 128, (8, 8))
     layer.build((None, 64, 96))
     assert [(weight.name, weight.shape) for weight in layer.weights] == [
         *[("kernel", (96, 288)), ("bias", (288,)), ("gain", (96,))],
         *[("kernel", (96, 96)), ("bias", (96,)), ("gain", (96,))],
-        *[("kernel", (96, 192)), ("bias", (192,)), ("gain", (96,))],
-        *[("kernel", (192, 96)), ("bias", (96,)), ("gain", (192,))],
+        *[("kernel", (96, 256)), ("bias", (256,)), ("gain", (96,))],
+        *[("kernel", (128, 96)), ("bias", (96,)), ("gain", (128,))],
     ]
 
 

@@ -256,10 +256,10 @@ const LAYERS = {
       const output = denseMML(file, `${name}.4`, `${name}.5`, features, tokens);
       const gates = denseMML(file, `${name}.6`, `${name}.7`, features, tokens);
       const down = denseMML(file, `${name}.9`, `${name}.10`, width, tokens);
-      const up = denseMML(file, `${name}.11`, `${name}.12`, features, tokens);
+      const gateAndUp = denseMML(file, `${name}.11`, `${name}.12`, features, tokens);
       return (x) => {
         x = add(x, output(recurrence(gates(tokenShift(x, rows, columns)), order)));
-        return add(x, down(squaredRelu(up(tokenShift(x, rows, columns)))));
+        return add(x, down(gatedUnit(gateAndUp(tokenShift(x, rows, columns)))));
       };
     });
   },

@@ -7,7 +7,6 @@ the state on to the layers inside, and its configuration holds it. See `DenseMML
 from mml.layers.attention_mml import AttentionMML
 from mml.layers.dense_mml import DenseMML
 from mml.layers.dropout import Dropout
-from mml.layers.feed_forward_mml import FeedForwardMML
 from mml.layers.glu_mml import GLUMML
 from mml.layers.glu_variants import BilinearMML, GeGLUMML, ReGLUMML, SeGLUMML, SwiGLUMML
 from mml.layers.grid_scan_mml import GridScanMML
@@ -30,7 +29,6 @@ __all__ = [
     "DenseMML",
     "Dropout",
     "GLUMML",
-    "FeedForwardMML",
     "GRUMML",
     "GeGLUMML",
     "GridScanMML",

@@ -1,7 +1,7 @@
 import keras
 from keras import initializers
 
-from mml.layers.feed_forward_mml import FeedForwardMML
+from mml.layers.glu_variants import SwiGLUMML
 from mml.layers.grid_scan_mml import DIRECTIONS, GridScanMML
 from mml.layers.ternary_layer import TernaryLayer
 from mml.layers.token_shift import TokenShift
@@ -13,7 +13,7 @@ class VisionBlockMML(TernaryLayer):
     """Block of a matmul-free vision model: scan the image, then mix features.
 
     `x = x + mixer(shift(x))`, then `x = x + ffn(shift(x))`, where `mixer` is a `GridScanMML`, `ffn` a
-    `FeedForwardMML` and `shift` a `TokenShift`. There are no norms around them, because each ternary layer normalizes
+    `SwiGLUMML` and `shift` a `TokenShift`. There are no norms around them, because each ternary layer normalizes
     its own input. So the block is pre-norm, and the sum passes through unchanged.
 
     Args:
@@ -80,9 +80,10 @@ class VisionBlockMML(TernaryLayer):
             dtype=self.dtype_policy,
             name="mixer",
         )
-        self.ffn = FeedForwardMML(
+        self.ffn = SwiGLUMML(
             self.embedding_dim,
-            self.ffn_dim,
+            intermediate_size=self.ffn_dim,
+            per_feature_gain=True,
             quantization=self.quantization,
             dtype=self.dtype_policy,
             name="ffn",

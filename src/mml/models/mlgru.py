@@ -46,7 +46,7 @@ class VisionMLGRUConfig:
     stem_units: int = 64
     merge_size: int = 2
     embedding_dim: int = 128
-    ffn_dim: int = 256
+    ffn_dim: int = 192
     num_blocks: int = 4
     directions: tuple[str, ...] = DIRECTIONS
     augmentation: Augmentation = Augmentation(translation=1 / 8, erasing=1 / 16)
