@@ -24,6 +24,8 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from parameters import parse
 
+from mml.presets import PRESETS
+
 
 class BuildError(Exception):
     """The site cannot be built from these sources."""
@@ -140,9 +142,10 @@ def build(root, given):
     if printed.returncode:
         raise BuildError(f"jupyter-book found problems\n{printed.stdout}")
 
-    packed = run / "packed" / "float32.safetensors"  # by chapter 9, for the first page's demonstration
-    if packed.exists():
-        shutil.copy(packed, site / "_build" / "html" / "_static" / "demo" / "model.safetensors")
+    # For the first page's demonstration.
+    shutil.copy(
+        PRESETS["cifar10"].packed_path, site / "_build" / "html" / "_static" / "demo" / "model.safetensors"
+    )
 
     nowhere = broken(site / "_build" / "html")
     if nowhere:

@@ -15,6 +15,7 @@ import cpuinfo
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # as in the chapters
 
+from mml.presets import PRESETS
 from mml.training import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,6 +117,15 @@ def recipe():
     return {f"recipe {name}": str(value) for name, value in values.items()}
 
 
+def preset():
+    """What the first page says of the model that comes with the package."""
+    cifar10 = PRESETS["cifar10"]
+    return {
+        "preset accuracy": f"{100 * cifar10.accuracy:.0f}\N{NO-BREAK SPACE}%",
+        "preset kilobytes": f"{cifar10.packed_bytes / 1000:.0f}",
+    }
+
+
 def gather(notebooks, parameters):
     """Every fact by its name.
 
@@ -126,7 +136,7 @@ def gather(notebooks, parameters):
     facts = {
         f"ran-for {name}": duration(notebook.metadata.papermill.duration) for name, notebook in notebooks.items()
     }
-    facts |= recipe()
+    facts |= recipe() | preset()
     facts["at-a-glance"] = cards(notebooks)
     facts["executions"] = executions(notebooks)
     facts["machine"] = machine()

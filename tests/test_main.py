@@ -17,6 +17,7 @@ import mml.__main__
 from mml.__main__ import main
 from mml.layers import DenseMML
 from mml.packing import load_packed, read_packed, save_packed
+from mml.presets import PRESETS
 
 NAMES = ["cat", "dog", "red fox", "owl", "newt", "carp", "wasp"]
 
@@ -358,19 +359,16 @@ def test_wrong_usage(capsys, arguments):
     assert capsys.readouterr().err.startswith("usage: python -m mml")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["predict", "cat.png"], "python -m mml predict: error: name a packed model's file with --model FILE"),
-        (["info"], "python -m mml info: error: name a packed model's file"),
-    ],
-)
-def test_without_a_model_the_command_asks_for_one(capsys, arguments, message):
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    output, errors = capsys.readouterr()
-    assert output == "" and errors.splitlines()[-1] == message
+def test_without_a_file_the_model_is_the_one_that_comes_with_the_package(folder, capsys):
+    image = str(folder / "0.png")
+    assert main(["predict", image]) == 0
+    by_default = capsys.readouterr().out
+    assert main(["predict", "--model", str(PRESETS["cifar10"].packed_path), image]) == 0
+    assert capsys.readouterr().out == by_default
+    assert {name for name, _ in printed(by_default)[image]} < set(PRESETS["cifar10"].class_names)
+
+    assert main(["info"]) == 0
+    assert str(PRESETS["cifar10"].packed_path) in capsys.readouterr().out
 
 
 def test_images_may_come_before_the_model(folder, capsys):

@@ -16,13 +16,16 @@ from mml.images import read_image
 
 PROG = "python -m mml"
 BACKENDS = ("jax", "torch", "tensorflow")  # the first one that is installed is taken
+DEFAULT = "cifar10"  # the preset that is used where no file is named
 BATCH = 32  # images predicted at once, so that more images do not take more memory for activations
 MOST = 5  # classes printed for an image
 WIDTH = 100  # of a line
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command: `predict --model FILE IMAGE...` or `info FILE`.
+    """Run one command: `predict [--model FILE] IMAGE...` or `info [FILE]`.
+
+    Without a file, the model is the one that comes with the package, `mml.presets.PRESETS["cifar10"]`.
 
     `predict` prints the most probable classes of each image, at most five. It reads all images before it builds
     the model, and leaves out those that it cannot read, see `mml.images.read_image`. The probabilities are the
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0, or 1 if the model or an image could not be used or if no backend is installed.
 
     Raises:
-        SystemExit: With status 2 if the arguments are wrong or name no model, with 0 after `--help`.
+        SystemExit: With status 2 if the arguments are wrong, with 0 after `--help`.
 
     Example:
 
@@ -55,13 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
         for stream in (sys.stdout, sys.stderr):  # a name may have characters that the terminal's encoding lacks
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parsed = _parser().parse_args(arguments)
-    if parsed.model is None:
-        parsed.parser.error(parsed.without_model)
     if not _choose_backend():
         return _complain(f"Keras needs a backend: {', '.join(BACKENDS)}. Install one, such as: pip install jax")
 
     from mml.packing import read_packed  # imports Keras, with the backend chosen
+    from mml.presets import PRESETS
 
+    if parsed.model is None:
+        parsed.model = PRESETS[DEFAULT].packed_path
     try:
         packed = read_packed(parsed.model)
         return _predict(packed, parsed.images) if parsed.command == "predict" else _info(packed)
@@ -77,6 +81,7 @@ def _parser():
         description="Use a packed model: a file of ternary weights, written by mml.packing.save_packed.",
         epilog=f"`{PROG} COMMAND --help` says more about a command.",
     )
+    which = "the model for CIFAR-10's ten classes that comes with the package"
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     predict = commands.add_parser(
         "predict",
@@ -85,17 +90,15 @@ def _parser():
         "around their middle and resized to what the model takes. Files that cannot be read are named on stderr, and "
         "the exit status is then 1.",
     )
-    predict.add_argument("--model", metavar="FILE", help="a packed model's file")
+    predict.add_argument("--model", metavar="FILE", help=f"a packed model's file; by default {which}")
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="an image file")
-    predict.set_defaults(parser=predict, without_model="name a packed model's file with --model FILE")
     info = commands.add_parser(
         "info",
         help="print what a packed model's file holds",
         description="Print what a packed model's file holds: its classes and layers, the number and the bytes of its "
         "weights, and how many bytes they would take as float32.",
     )
-    info.add_argument("model", metavar="FILE", nargs="?", help="a packed model's file")
-    info.set_defaults(parser=info, without_model="name a packed model's file")
+    info.add_argument("model", metavar="FILE", nargs="?", help=f"a packed model's file; by default {which}")
     return parser
 
 

@@ -1,0 +1,106 @@
+"""Train the model that comes with the package, and write it there: `mml.presets.from_preset("cifar10")`.
+
+    python -m mml_book.results.preset preset.csv
+
+It trains on all 50,000 training images of CIFAR-10, about a hundred minutes on two CPU cores where nothing else runs.
+Stopped by Ctrl+C and called again, it goes on after the last complete epoch. Then the packed model sees the test
+images, once. The table holds a row per epoch, and a row per class and set of test images.
+"""
+
+import os
+import platform
+import sys
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import jax
+import keras
+import numpy as np
+import pandas as pd
+
+import mml.presets
+from mml.data import load_cifar10
+from mml.files import replacing
+from mml.memory import keep_freed_memory
+from mml.models import vision_mlgru
+from mml.packing import load_packed, save_packed
+from mml.training import train
+from mml.training.recipe import RECIPES
+
+NAME = "cifar10"
+CONFIG = dataclasses.replace(RECIPES[1.0], validation_split=0)
+TEST_IMAGES = (1_017, 10_000)
+DIRECTORY = Path("runs/preset")
+
+
+def main(path):
+    keep_freed_memory()
+    data = load_cifar10(1.0, "cifar10")
+    start = time.perf_counter()
+    run = train(data, CONFIG, DIRECTORY, verbose=2)
+    seconds = time.perf_counter() - start
+
+    folder = mml.presets.FOLDER
+    save_packed(run.model, folder / f"{NAME}.safetensors", data.class_names)
+    # Without the optimizer, which a compiled model would save too.
+    latent = vision_mlgru(CONFIG.model)
+    latent.set_weights(run.model.get_weights())
+    with replacing(folder / f"{NAME}.weights.h5") as partial:
+        latent.save_weights(partial)
+
+    logits = load_packed(folder / f"{NAME}.safetensors").predict(data.x_test, batch_size=256, verbose=0)
+    rank = np.sum(logits > np.take_along_axis(logits, data.y_test.astype("int64"), axis=1), axis=1)  # 0 is right
+    rows = [
+        {"part": "training", "epoch": row["epoch"] + 1, "images": len(data.x_train), "accuracy": row["acc"]}
+        for row in run.records
+    ]
+    for images in TEST_IMAGES:
+        for index, class_name in [(None, "all"), *enumerate(data.class_names)]:
+            chosen = np.ones(images, bool) if index is None else data.y_test[:images, 0] == index
+            rows.append(
+                {
+                    "part": f"test, first {images:,}",
+                    "class": class_name,
+                    "images": int(chosen.sum()),
+                    "accuracy": np.mean(rank[:images][chosen] == 0),
+                    "top_5_accuracy": np.mean(rank[:images][chosen] < 5),
+                }
+            )
+    table = (
+        pd.DataFrame(rows)
+        .round(4)
+        .assign(
+            training_data=data.source,
+            seconds=round(seconds),
+            keras=keras.__version__,
+            jax=jax.__version__,
+            device=f"{platform.machine()} {jax.devices()[0].platform}",
+        )
+    )
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False)
+    fields = {
+        "name": NAME,
+        "class_names": data.class_names,
+        "training_data": data.source,
+        "test_data": f"The first {TEST_IMAGES[0]:,} test images of CIFAR-10.",
+        "test_images": TEST_IMAGES[0],
+        "accuracy": round(float(np.mean(rank[: TEST_IMAGES[0]] == 0)), 4),
+        "top_5_accuracy": round(float(np.mean(rank[: TEST_IMAGES[0]] < 5)), 4),
+        "packed_bytes": (folder / f"{NAME}.safetensors").stat().st_size,
+        "model": dataclasses.asdict(CONFIG.model),
+    }
+    with replacing(folder / f"{NAME}.json") as partial:
+        partial.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    print(table.tail(22).to_string())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
