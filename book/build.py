@@ -143,9 +143,7 @@ def build(root, given):
         raise BuildError(f"jupyter-book found problems\n{printed.stdout}")
 
     # For the first page's demonstration.
-    shutil.copy(
-        PRESETS["cifar10"].packed_path, site / "_build" / "html" / "_static" / "demo" / "model.safetensors"
-    )
+    shutil.copy(PRESETS["cifar10"].packed_path, site / "_build" / "html" / "_static" / "demo" / "model.safetensors")
 
     nowhere = broken(site / "_build" / "html")
     if nowhere:

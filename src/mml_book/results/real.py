@@ -57,7 +57,7 @@ def main(path):
         for part, prefix in PARTS.items()
     ]
 
-    model = vision_transformer(CONFIG.model, images=data.x_train)
+    model = vision_transformer(images=data.x_train)
     compile_model(model, CONFIG)
     model.optimizer.build(model.trainable_variables)
     model.load_weights(folder / "best.weights.h5")
