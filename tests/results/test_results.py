@@ -1,19 +1,28 @@
 """The scripts that measured the tables: each writes a table of the same form, here from a small model on noise."""
 
+import dataclasses
 import subprocess
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
+import mml.presets
 from mml import models
 from mml.data import CIFAR10_CLASSES, ImageDataset
-from mml.models import VisionTransformerConfig
-from mml.training import TrainingConfig
-from mml_book.results import inference, real, seeds, worth
+from mml.models import VisionMLGRUConfig, VisionTransformerConfig
+from mml.training import RECIPES, TrainingConfig
+from mml_book.results import image_model, inference, preset, real, search, seeds, worth
 
 MODEL = VisionTransformerConfig(image_size=24, projection_dim=8, num_heads=2, transformer_layers=1, head_units=(8,))
 CONFIG = TrainingConfig(MODEL, epochs=2, batch_size=8)
+RECIPE = dataclasses.replace(
+    RECIPES[0.1],
+    model=VisionMLGRUConfig(stem_units=4, embedding_dim=8, ffn_dim=8, num_blocks=1),
+    epochs=2,
+    batch_size=8,
+)
 BUILD = {
     "ternary": models.vision_transformer,
     "float": models.float_vision_transformer,
@@ -94,3 +103,87 @@ def test_inference(run, monkeypatch, capsys):
     assert (table["low"] <= table["milliseconds"]).all() and (table["milliseconds"] <= table["high"]).all()
     assert table.loc["packed", "weights_mb"] < table.loc["ternary", "weights_mb"]
     assert table["file_mb"].idxmin() == "packed"
+
+
+def test_search(run, monkeypatch):
+    small = {"load_cifar10": load_noise, "TRAINING_IMAGES": 10, "VALIDATION_IMAGES": 5}
+    small["BASE"] = dataclasses.replace(RECIPE, validation_split=0)
+    trials = [{}, {"ffn_dim": 12, "augmentation": {"erasing": 0.25}}, {"state": "float", "learning_rate": 1e-3}]
+    table = run(search, TRIALS=trials[:2], **small)
+    assert list(table["changes"]) == ["{}", '{"augmentation": {"erasing": 0.25}, "ffn_dim": 12}']
+    assert table["parameters"][1] > table["parameters"][0]
+    hits = table["val_accuracy"] * 5
+    np.testing.assert_allclose(hits, hits.round(), atol=1e-3)
+
+    again = run(search, TRIALS=trials, **small)
+    pd.testing.assert_frame_equal(again[:2], table)  # not run again, or the seconds would differ
+    assert len(again) == 3
+
+
+@pytest.mark.parametrize("name", ["accuracy", "ablation"])
+def test_image_model(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    builds = {variant: build for variant, (_, build) in image_model.VARIANTS.items()}
+    few = {variant: (RECIPE, builds[variant]) for variant in ("whole", "without positions")}
+    for constant, value in {
+        "load_cifar10": load_noise,
+        "TEST_IMAGES": 10,
+        "SEEDS": {0.1: range(2)},
+        "ABLATION_SEEDS": range(1),
+        "RECIPES": {0.1: RECIPE},
+        "VARIANTS": few,
+    }.items():
+        monkeypatch.setattr(image_model, constant, value)
+    getattr(image_model, name)("table.csv")
+    table = pd.read_csv("table.csv")
+    getattr(image_model, name)("table.csv")
+    pd.testing.assert_frame_equal(pd.read_csv("table.csv"), table)  # nothing is run again
+    if name == "accuracy":
+        assert_same_columns(table, "image_model_accuracy")
+        assert list(zip(table["split"], table["seed"], strict=True)) == [(0.1, 0), (0.1, 1)]
+    else:
+        assert list(table["variant"]) == list(few)
+        assert table["parameters"][0] - table["parameters"][1] == 64 * RECIPE.model.embedding_dim
+
+
+def test_each_variant_lacks_what_its_name_says():
+    images, config = load_noise(0.1, "cifar10").x_train, RECIPE.model
+    weights = {weight.path.split("/", 1)[1]: weight for weight in models.vision_mlgru(config, images).weights}
+
+    def changed(build):
+        return {weight.path.split("/", 1)[1]: weight for weight in build(config, images).weights}
+
+    positions = "positions/embeddings"
+    assert set(weights) - set(changed(image_model.without_positions)) == {f"embedding/{positions}"}
+    assert changed(image_model.without_pooling)["head/kernel"].shape == (64 * config.embedding_dim, 10)
+    bias = "mixer/recurrence/gates/bias"
+    assert np.any(np.asarray(weights[f"block_0/{bias}"]) != 0)
+    np.testing.assert_array_equal(changed(image_model.without_spread_biases)[f"block_0/{bias}"], 0)
+
+    model = image_model.without_shift(config, images)
+    keras.utils.set_random_seed(0)
+    (block,) = (layer for layer in model.layers if layer.name == "block_0")
+    x = np.random.default_rng(0).normal(size=(2, 64, config.embedding_dim)).astype("float32")
+    mixed = x + np.asarray(block.mixer(x))
+    np.testing.assert_allclose(block(x), mixed + np.asarray(block.ffn(mixed)), rtol=1e-4, atol=1e-5)
+
+
+def test_preset(run, monkeypatch, tmp_path):
+    folder = tmp_path / "presets"
+    folder.mkdir()
+    monkeypatch.setattr(mml.presets, "FOLDER", folder)
+    config = dataclasses.replace(RECIPE, validation_split=0)
+    data = dataclasses.replace(load_noise(1.0, "cifar10"), y_test=np.arange(10, dtype="uint8")[:, None])
+    table = run(preset, CONFIG=config, load_cifar10=lambda split, source: data, TEST_IMAGES=(10,))
+    assert_same_columns(table, "preset")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("cifar10.json", "cifar10.safetensors", "cifar10.weights.h5")
+    ]
+    described = mml.presets._read(folder / "cifar10.json")
+    assert described.model == config.model and described.test_images == 10
+    tested = table[table["part"] == "test, first 10"]
+    assert tested["accuracy"].iloc[0] == pytest.approx(described.accuracy, abs=1e-4)
+    monkeypatch.setitem(mml.presets.PRESETS, "cifar10", described)
+    images = load_noise(0.1, "cifar10").x_test.astype("float32")
+    latent, packed = (mml.presets.from_preset("cifar10", trainable) for trainable in (True, False))
+    np.testing.assert_allclose(packed.predict(images, verbose=0), latent.predict(images, verbose=0), atol=1e-2)

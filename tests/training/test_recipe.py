@@ -13,7 +13,7 @@ from mml.models import (
     vision_mlgru,
     vision_transformer,
 )
-from mml.training import TrainingConfig, compile_model
+from mml.training import RECIPES, TrainingConfig, compile_model
 from mml.training.recipe import SmoothedCrossentropy
 
 # It has every part of the recipe that goes with the model made for images.
@@ -373,3 +373,9 @@ def test_numpys_numbers_are_pythons():
         assert converted == config
         assert all(type(getattr(converted, name)) is type(value) for name, value in numbers.items())
         assert type(converted.seed) is int
+
+
+def test_the_recipes_share_one_model_and_differ_in_how_long_they_train():
+    assert sorted(RECIPES) == [0.01, 0.1, 1.0]
+    shared = {dataclasses.replace(recipe, epochs=1, batch_size=1) for recipe in RECIPES.values()}
+    assert len(shared) == 1 and shared.pop().model == VisionMLGRUConfig()
