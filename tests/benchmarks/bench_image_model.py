@@ -32,6 +32,7 @@ TRAINING_ROUNDS = 20
 PREDICTION_ROUNDS = 100
 
 # The warning that digits replace CIFAR-10, which the table says.
+pytest_plugins = ["bench_fixtures"]
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("memory_kept", "compiled_for_users")]
 
 

@@ -48,6 +48,7 @@ MEMORY_KEPT = "_memory_kept"
 COMPILED_MEMORY_KEPT = [name + MEMORY_KEPT for name in COMPILED if name != "ours"]
 needs_peer = pytest.mark.skipif(not HAS_PEER, reason="keras-matmulless, the peer, is not installed")
 # The peer's warnings, and the one that digits replace CIFAR-10, which the tables say.
+pytest_plugins = ["bench_fixtures"]
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("memory_kept", "compiled_for_users")]
 
 

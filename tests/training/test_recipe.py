@@ -211,7 +211,7 @@ TINY_TRANSFORMER = VisionTransformerConfig(
         (
             vision_mlgru,
             TINY_MLGRU,
-            {"stem", "gates", "output_projection", "up", "down"},
+            {"stem", "gates", "output_projection", "gate_and_up", "down"},
         ),
         (
             vision_transformer,

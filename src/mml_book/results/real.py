@@ -23,8 +23,8 @@ import pandas as pd
 from mml.data import load_cifar10
 from mml.files import replacing
 from mml.memory import keep_freed_memory
-from mml.models import vision_transformer
 from mml.training import TrainingConfig, compile_model, train
+from mml.training.runs import MODELS
 
 SPLIT = 0.1
 CONFIG = TrainingConfig(epochs=100)
@@ -57,7 +57,7 @@ def main(path):
         for part, prefix in PARTS.items()
     ]
 
-    model = vision_transformer(images=data.x_train)
+    model = MODELS[type(CONFIG.model)](CONFIG.model, images=data.x_train)
     compile_model(model, CONFIG)
     model.optimizer.build(model.trainable_variables)
     model.load_weights(folder / "best.weights.h5")
