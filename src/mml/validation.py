@@ -63,7 +63,7 @@ def divides(name: str, value: int, whole_name: str, whole: int) -> None:
         raise ValueError(f"`{name}` must divide `{whole_name}`. Received: {name}={value}, {whole_name}={whole}")
 
 
-def dropout_rate(name: str, value: Any) -> float:
+def share(name: str, value: Any) -> float:
     """Return `value` as a `float`, or say which argument is wrong.
 
     Args:
@@ -78,8 +78,8 @@ def dropout_rate(name: str, value: Any) -> float:
 
     Example:
 
-    >>> from mml.validation import dropout_rate
-    >>> dropout_rate("rate", 0.1)
+    >>> from mml.validation import share
+    >>> share("rate", 0.1)
     0.1
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:

@@ -77,8 +77,7 @@ class GridScanMML(TernaryLayer):
         x = _transposed(inputs, rows, columns) if by_columns else inputs  # [B, N, D], in the order of the scan
         if mask is not None:
             mask_of_tokens(mask, self.grid)
-        if mask is not None and by_columns:
-            mask = _transposed(mask[..., None], rows, columns)[..., 0]
+            mask = _transposed(mask[..., None], rows, columns)[..., 0] if by_columns else mask
         x = self.recurrence(x, mask=mask)  # [B, N, units]
         if self.recurrence.go_backwards:
             x = ops.flip(x, axis=1)

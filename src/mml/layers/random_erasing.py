@@ -35,8 +35,5 @@ class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
         arXiv:1708.04552, section 3; Zhong et al., "Random Erasing Data Augmentation", 2017, arXiv:1708.04896.
     """
 
-    def call(self, inputs, training=False):
-        return super().call(inputs, training=training)
-
     def get_config(self):
         return {**super().get_config(), "value_range": tuple(self.value_range)}

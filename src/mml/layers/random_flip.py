@@ -23,6 +23,3 @@ class RandomFlip(_RandomLayer, keras.layers.RandomFlip):
     >>> RandomFlip("horizontal")(np.ones((2, 8, 8, 3), "float32"), training=True).shape
     (2, 8, 8, 3)
     """
-
-    def call(self, inputs, training=False):
-        return super().call(inputs, training=training)

@@ -10,8 +10,11 @@ class _RandomLayer(keras.layers.Layer):
     """Base class of the layers that save their random state with the weights.
 
     A run that is resumed then draws the numbers that it would have drawn without the interruption. Keras does not
-    save this state.
+    save this state. The layers are off unless training, where Keras's own are on.
     """
+
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=training)
 
     def save_own_variables(self, store):
         for index, state in enumerate(self.variables):

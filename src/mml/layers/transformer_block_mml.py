@@ -5,7 +5,7 @@ from mml.layers.dropout import Dropout
 from mml.layers.glu_variants import SwiGLUMML
 from mml.layers.rms_norm import RMSNorm
 from mml.layers.ternary_layer import TernaryLayer
-from mml.validation import divides, dropout_rate, positive_integer
+from mml.validation import divides, positive_integer, share
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -68,7 +68,7 @@ class TransformerBlockMML(TernaryLayer):
         self.num_heads = positive_integer("num_heads", num_heads)
         divides("num_heads", self.num_heads, "embedding_dim", self.embedding_dim)
         self.fully_mml = fully_mml
-        self.rate = dropout_rate("rate", rate)
+        self.rate = share("rate", rate)
         self.per_feature_gain = per_feature_gain
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.embedding_dim})
 

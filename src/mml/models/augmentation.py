@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from mml.layers import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
-from mml.validation import dropout_rate, positive_integer
+from mml.validation import positive_integer, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Augmentation:
             raise ValueError(f"`flip` must be a `bool`. Received: flip={self.flip!r}")
         object.__setattr__(self, "flip", bool(self.flip))
         for name in ("rotation", "zoom", "translation", "erasing"):
-            object.__setattr__(self, name, dropout_rate(name, getattr(self, name)))
+            object.__setattr__(self, name, share(name, getattr(self, name)))
 
 
 def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:

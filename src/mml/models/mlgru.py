@@ -52,9 +52,7 @@ class VisionMLGRUConfig:
     augmentation: Augmentation = Augmentation(translation=1 / 8, erasing=1 / 16)
 
     def __post_init__(self):
-        sizes = (
-            *("num_classes", "patch_size", "stem_units", "merge_size", "embedding_dim", "ffn_dim", "num_blocks"),
-        )
+        sizes = ("num_classes", "patch_size", "stem_units", "merge_size", "embedding_dim", "ffn_dim", "num_blocks")
         checked: dict = {name: positive_integer(name, getattr(self, name)) for name in sizes}
         checked["input_shape"] = image_shape("input_shape", self.input_shape)
         if not isinstance(self.directions, (tuple, list)) or not self.directions:

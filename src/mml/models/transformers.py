@@ -8,7 +8,7 @@ import numpy as np
 from mml.layers import DenseMML, Dropout, PatchEmbedding, Patches, TransformerBlockMML
 from mml.models.augmentation import Augmentation, image_shape, random_layers
 from mml.ops import patch_grid
-from mml.validation import divides, dropout_rate, positive_integer
+from mml.validation import divides, positive_integer, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class VisionTransformerConfig:
                 f"`augmentation` must be an `Augmentation`. Received: augmentation={self.augmentation!r}"
             )
         for name in ("dropout", "head_dropout"):
-            checked[name] = dropout_rate(name, getattr(self, name))
+            checked[name] = share(name, getattr(self, name))
         patch_grid(self.image_size, self.image_size, self.patch_size)
         divides("num_heads", self.num_heads, "projection_dim", self.projection_dim)
         for name, value in checked.items():  # equal configurations hold equal Python numbers

@@ -11,7 +11,7 @@ from keras import ops
 
 from mml.models import VisionMLGRUConfig, VisionTransformerConfig
 from mml.training.optimizers import AdamW, Muon
-from mml.validation import dropout_rate, one_of, positive_integer, python_float
+from mml.validation import one_of, positive_integer, python_float, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +229,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     def __init__(self, label_smoothing, **kwargs):
         super().__init__(**kwargs)
-        self.label_smoothing = dropout_rate("label_smoothing", label_smoothing)
+        self.label_smoothing = share("label_smoothing", label_smoothing)
 
     def call(self, y_true, y_pred):
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras hands labels over as floats

@@ -15,28 +15,21 @@ recipe, is not computed again.
 """
 
 import os
-import platform
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import dataclasses
-import json
-import tempfile
-import time
-from pathlib import Path
+import functools
 
-import jax
 import keras
-import numpy as np
-import pandas as pd
 
 from mml.data import load_cifar10
-from mml.files import replacing
 from mml.layers import PatchEmbedding, VisionBlockMML
 from mml.memory import keep_freed_memory
 from mml.models import VisionTransformerConfig, vision_mlgru
-from mml.training import RECIPES, TrainingConfig, train
+from mml.training import RECIPES, TrainingConfig
+from mml_book.results.table import TrainedRows
 
 TEST_IMAGES = 1017
 SEEDS = {0.01: range(10), 0.1: range(3)}
@@ -121,61 +114,30 @@ VARIANTS = {
 
 
 def accuracy(path):
-    table = _Table(path)
+    table = _table(path)
     for split, seeds in SEEDS.items():
         for seed in seeds:
-            table.add({"split": split, "seed": seed}, dataclasses.replace(RECIPES[split], seed=seed), split)
+            config = dataclasses.replace(RECIPES[split], seed=seed)
+            table.add({"split": split, "seed": seed}, config, functools.partial(load_cifar10, split, "cifar10"))
 
 
 def ablation(path):
-    table = _Table(path)
+    table = _table(path)
     for seed in ABLATION_SEEDS:
         for variant, (recipe, build) in VARIANTS.items():
-            table.add({"variant": variant, "seed": seed}, dataclasses.replace(recipe, seed=seed), 0.1, build)
+            config = dataclasses.replace(recipe, seed=seed)
+            data = functools.partial(load_cifar10, 0.1, "cifar10")
+            table.add({"variant": variant, "seed": seed}, config, data, build)
 
 
-class _Table:
-    """The rows of a file, to which runs are added."""
+def _table(path):
+    test = load_cifar10(TEST_IMAGES / 10_000, "cifar10")
 
-    def __init__(self, path):
-        self.path = Path(path)
-        self.rows = pd.read_csv(path).to_dict("records") if self.path.exists() else []
-        self.test = load_cifar10(TEST_IMAGES / 10_000, "cifar10")
+    def score(model):
+        result = model.evaluate(test.x_test, test.y_test, batch_size=TEST_IMAGES, verbose=0, return_dict=True)
+        return {"accuracy": result["acc"], "top_5_accuracy": result["top_5_acc"]}
 
-    def add(self, key, config, split, build=None):
-        """Train and test, unless the file holds the row, and write the file."""
-        recipe = json.dumps(dataclasses.asdict(config), sort_keys=True)
-        if any(row["recipe"] == recipe and all(row[name] == key[name] for name in key) for row in self.rows):
-            return
-        data = load_cifar10(split, "cifar10")
-        jax.clear_caches()
-        start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as directory:
-            run = train(data, config, directory, verbose=0, build=build)
-        seconds = time.perf_counter() - start
-        result = run.model.evaluate(
-            self.test.x_test, self.test.y_test, batch_size=TEST_IMAGES, verbose=0, return_dict=True
-        )
-        self.rows.append(
-            {
-                **key,
-                "accuracy": round(result["acc"], 4),
-                "top_5_accuracy": round(result["top_5_acc"], 4),
-                "train_accuracy": round(run.records[-1]["acc"], 4),
-                "epochs": config.epochs,
-                "parameters": sum(int(np.prod(weight.shape)) for weight in run.model.trainable_weights),
-                "seconds": round(seconds, 1),
-                "test_images": TEST_IMAGES,
-                "training_data": data.source,
-                "keras": keras.__version__,
-                "jax": jax.__version__,
-                "device": f"{platform.machine()} {jax.devices()[0].platform}",
-                "recipe": recipe,
-            }
-        )
-        print({name: self.rows[-1][name] for name in (*key, "accuracy", "seconds")}, flush=True)
-        with replacing(self.path) as partial:
-            pd.DataFrame(self.rows).to_csv(partial, index=False)
+    return TrainedRows(path, score, test_images=TEST_IMAGES)
 
 
 if __name__ == "__main__":

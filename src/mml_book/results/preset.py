@@ -8,7 +8,6 @@ images, once. The table holds a row per epoch, and a row per class and set of te
 """
 
 import os
-import platform
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -18,7 +17,6 @@ import json
 import time
 from pathlib import Path
 
-import jax
 import keras
 import numpy as np
 import pandas as pd
@@ -30,6 +28,7 @@ from mml.memory import keep_freed_memory
 from mml.packing import load_packed, save_packed
 from mml.training import train
 from mml.training.recipe import RECIPES
+from mml_book.results.table import provenance
 
 NAME = "cifar10"
 CONFIG = dataclasses.replace(RECIPES[1.0], validation_split=0)
@@ -74,11 +73,8 @@ def main(path):
         pd.DataFrame(rows)
         .round(4)
         .assign(
-            training_data=data.source,
             seconds=round(seconds),
-            keras=keras.__version__,
-            jax=jax.__version__,
-            device=f"{platform.machine()} {jax.devices()[0].platform}",
+            **provenance(data),
         )
     )
     with replacing(path) as partial:

@@ -9,15 +9,12 @@ best.
 """
 
 import os
-import platform
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 from pathlib import Path
 
-import jax
-import keras
 import pandas as pd
 
 from mml.data import load_cifar10
@@ -25,6 +22,7 @@ from mml.files import replacing
 from mml.memory import keep_freed_memory
 from mml.training import TrainingConfig, compile_model, train
 from mml.training.runs import MODELS
+from mml_book.results.table import provenance
 
 SPLIT = 0.1
 CONFIG = TrainingConfig(epochs=100)
@@ -75,10 +73,7 @@ def main(path):
     )
     table = pd.DataFrame(rows).assign(
         epochs_planned=CONFIG.epochs,
-        training_data=data.source,
-        keras=keras.__version__,
-        jax=jax.__version__,
-        device=f"{platform.machine()} {jax.devices()[0].platform}",
+        **provenance(data),
     )
     with replacing(path) as partial:
         table.to_csv(partial, index=False)

@@ -12,27 +12,18 @@ them. The block has a SwiGLU now.
 """
 
 import os
-import platform
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import dataclasses
 import json
-import tempfile
-import time
-from pathlib import Path
-
-import jax
-import keras
-import numpy as np
-import pandas as pd
 
 from mml.data import load_cifar10
-from mml.files import replacing
 from mml.memory import keep_freed_memory
 from mml.models import Augmentation, float_vision_mlgru, vision_mlgru
-from mml.training import RECIPES, train
+from mml.training import RECIPES
+from mml_book.results.table import TrainedRows
 
 TRAINING_IMAGES, VALIDATION_IMAGES = 4_500, 10_000
 BASE = dataclasses.replace(RECIPES[0.1], epochs=15, validation_split=0, seed=0)
@@ -66,36 +57,15 @@ def main(path):
     data = load_cifar10(1.0, "cifar10")
     validation = data.x_train[-VALIDATION_IMAGES:], data.y_train[-VALIDATION_IMAGES:]
     data = dataclasses.replace(data, x_train=data.x_train[:TRAINING_IMAGES], y_train=data.y_train[:TRAINING_IMAGES])
-    rows = pd.read_csv(path).to_dict("records") if Path(path).exists() else []
+
+    def score(model):
+        result = model.evaluate(*validation, batch_size=500, verbose=0, return_dict=True)
+        return {"val_accuracy": result["acc"], "val_loss": result["loss"]}
+
+    table = TrainedRows(path, score)
     for trial in TRIALS:
-        changes = json.dumps(trial, sort_keys=True)
         config, state = configuration(trial)
-        recipe = json.dumps(dataclasses.asdict(config) | {"state": state}, sort_keys=True)
-        if any(row["recipe"] == recipe for row in rows):
-            continue
-        start = time.perf_counter()
-        with tempfile.TemporaryDirectory() as directory:
-            run = train(data, config, directory, verbose=0, build=BUILD[state])
-        seconds = time.perf_counter() - start
-        result = run.model.evaluate(*validation, batch_size=500, verbose=0, return_dict=True)
-        rows.append(
-            {
-                "changes": changes,
-                "val_accuracy": round(result["acc"], 4),
-                "val_loss": round(result["loss"], 4),
-                "train_accuracy": round(run.records[-1]["acc"], 4),
-                "parameters": sum(int(np.prod(weight.shape)) for weight in run.model.trainable_weights),
-                "seconds": round(seconds, 1),
-                "training_data": data.source,
-                "keras": keras.__version__,
-                "jax": jax.__version__,
-                "device": f"{platform.machine()} {jax.devices()[0].platform}",
-                "recipe": recipe,
-            }
-        )
-        print({key: rows[-1][key] for key in ("changes", "val_accuracy", "train_accuracy", "seconds")}, flush=True)
-        with replacing(path) as partial:
-            pd.DataFrame(rows).to_csv(partial, index=False)
+        table.add({"changes": json.dumps(trial, sort_keys=True)}, config, lambda: data, BUILD[state])
 
 
 def configuration(trial):

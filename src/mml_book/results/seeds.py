@@ -7,21 +7,19 @@ first 100 and on the first 1,017 test images. Runs that are complete in `runs/` 
 """
 
 import os
-import platform
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import dataclasses
 
-import jax
-import keras
 import pandas as pd
 
 from mml.data import load_cifar10
 from mml.files import replacing
 from mml.memory import keep_freed_memory
 from mml.training import TrainingConfig, train
+from mml_book.results.table import provenance
 
 SEEDS = range(8)
 TEST_IMAGES = (100, 1017)
@@ -45,10 +43,7 @@ def main(path):
                     "accuracy": round(result["acc"], 4),
                     "top_5_accuracy": round(result["top_5_acc"], 4),
                     "val_accuracy": round(run.history["val_acc"].max(), 4),
-                    "training_data": data.source,
-                    "keras": keras.__version__,
-                    "jax": jax.__version__,
-                    "device": f"{platform.machine()} {jax.devices()[0].platform}",
+                    **provenance(data),
                 }
             )
         print(rows[-1])

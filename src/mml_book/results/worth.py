@@ -8,15 +8,12 @@ after each one.
 """
 
 import os
-import platform
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import dataclasses
 
-import jax
-import keras
 import pandas as pd
 
 from mml.data import load_cifar10
@@ -28,6 +25,7 @@ from mml.models import (
     vision_transformer,
 )
 from mml.training import TrainingConfig, train
+from mml_book.results.table import provenance
 
 SEEDS = {0.01: range(8), 0.1: range(3)}
 TEST_IMAGES = 1017
@@ -61,10 +59,7 @@ def main(path):
                         "top_5_accuracy": round(result["top_5_acc"], 4),
                         "val_accuracy": round(float(run.history["val_acc"].max()), 4),
                         "train_accuracy": round(float(run.history["acc"].iloc[-1]), 4),
-                        "training_data": data.source,
-                        "keras": keras.__version__,
-                        "jax": jax.__version__,
-                        "device": f"{platform.machine()} {jax.devices()[0].platform}",
+                        **provenance(data),
                     }
                 )
                 print(
