@@ -2,6 +2,7 @@
 
 import gc
 import os
+import platform
 from pathlib import Path
 
 import keras
@@ -9,7 +10,8 @@ import pytest
 
 JAX = keras.backend.backend() == "jax"
 if JAX:
-    from quick_compilation import compile_quickly, keep_programs
+    import jax
+    from quick_compilation import compile_quickly, keep_programs, optimized
 elif keras.backend.backend() == "torch":
     import torch
 
@@ -63,3 +65,23 @@ def figures_are_drawn():
     for number in plt.get_fignums():
         plt.figure(number).canvas.draw()
     plt.close("all")
+
+
+# === For the benchmarks ===
+
+
+@pytest.fixture(scope="session")
+def memory_kept():
+    """What is measured in this process has the same setting as the process of ours."""
+    from mml.memory import keep_freed_memory
+
+    assert keep_freed_memory() or platform.libc_ver()[0] != "glibc", "JAX has started before the benchmarks"
+
+
+@pytest.fixture(scope="module")
+def compiled_for_users():
+    """Programs are compiled anew, with the optimizations that tests leave out."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    with optimized():
+        yield
+    jax.config.update("jax_enable_compilation_cache", True)

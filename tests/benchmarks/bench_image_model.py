@@ -23,6 +23,7 @@ import pytest
 import speed_tables
 from rounds import interleave, timed, warm_up
 
+from mml.data import load_cifar10
 from mml.models import attention_vision_transformer, float_vision_mlgru, vision_mlgru
 from mml.packing import pack
 from mml.training import RECIPES, TrainingConfig, compile_model
@@ -32,8 +33,12 @@ TRAINING_ROUNDS = 20
 PREDICTION_ROUNDS = 100
 
 # The warning that digits replace CIFAR-10, which the table says.
-pytest_plugins = ["bench_fixtures"]
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("memory_kept", "compiled_for_users")]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_cifar10(0.01)
 
 
 def test_training_step(benchmark, data):

@@ -28,6 +28,7 @@ import speed_tables
 import step_profile
 from rounds import interleave, timed, warm_up
 
+from mml.data import load_cifar10
 from mml.models import vision_transformer
 from mml.training import TrainingConfig, compile_model
 
@@ -48,8 +49,12 @@ MEMORY_KEPT = "_memory_kept"
 COMPILED_MEMORY_KEPT = [name + MEMORY_KEPT for name in COMPILED if name != "ours"]
 needs_peer = pytest.mark.skipif(not HAS_PEER, reason="keras-matmulless, the peer, is not installed")
 # The peer's warnings, and the one that digits replace CIFAR-10, which the tables say.
-pytest_plugins = ["bench_fixtures"]
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("memory_kept", "compiled_for_users")]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_cifar10(0.01)
 
 
 class Worker:

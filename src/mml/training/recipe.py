@@ -260,5 +260,5 @@ _VISION_MLGRU = TrainingConfig(
 RECIPES: dict[float, TrainingConfig] = {
     0.01: dataclasses.replace(_VISION_MLGRU, batch_size=32),
     0.1: _VISION_MLGRU,
-    1.0: dataclasses.replace(_VISION_MLGRU, epochs=70),
+    1.0: dataclasses.replace(_VISION_MLGRU, epochs=45),
 }
