@@ -9,10 +9,10 @@ MINUS, ZERO, PLUS = COLORS[1], "0.75", COLORS[0]
 
 
 def packed_byte(weights):
-    """Draw how five ternary weights become one byte: the sum of base-three digits times powers of three.
+    """Draw how five ternary weights become one byte: a sum of base-three digits times powers of three.
 
     Args:
-        weights: Five integers, each -1, 0 or 1.
+        weights: Five integers, each -1, 0, or 1.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -58,13 +58,13 @@ def running_sum(x_quantized, weights):
 
     Args:
         x_quantized: Integers `[features]`.
-        weights: Integers `[features]`, each -1, 0 or 1.
+        weights: Integers `[features]`, each -1, 0, or 1.
 
     Returns:
-        A `matplotlib.figure.Figure`: above the inputs, coloured by what happens to them, below the running sum.
+        A `matplotlib.figure.Figure`: above, the inputs, colored by what happens to them; below, the running sum.
 
     Raises:
-        ValueError: If the two differ in length, or if a weight is not -1, 0 or 1.
+        ValueError: If the two differ in length, or if a weight is not -1, 0, or 1.
 
     Example:
 
@@ -100,7 +100,7 @@ def running_sum(x_quantized, weights):
 
 
 def predictions_beside(images, predictions, class_names, top=3):
-    """Draw images, each beside the probabilities that several models give to its most probable classes.
+    """Draw images next to the probabilities that several models give to their most probable classes.
 
     Args:
         images: Images `[images, height, width, channels]`, uint8.
@@ -110,7 +110,7 @@ def predictions_beside(images, predictions, class_names, top=3):
         top: How many classes are shown.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes for each image.
+        A `matplotlib.figure.Figure` with two axes per image.
 
     Raises:
         ValueError: If the numbers of images or classes differ.
