@@ -44,7 +44,18 @@ def test_cost_ratios_puts_each_dot_in_its_row_with_its_spread():
     assert low < 0.4 and high > 5
 
 
-def test_cost_ratios_distinguishes_contenders_without_colour():
+def test_cost_ratios_draws_a_dot_without_a_stroke_where_there_is_no_spread():
+    figure = figures.cost_ratios(
+        ratio_rows(("a step", "peer", 4.0, np.nan, np.nan), ("a run", "peer", 2.0, 1.5, 3.0))
+    )
+    (ax,) = figure.axes
+    (dots,) = (line for line in ax.lines if line.get_label() == "peer")
+    assert dots.get_xdata().tolist() == [4.0, 2.0]
+    strokes = [segment[:, 0].tolist() for lines in ax.collections for segment in lines.get_segments()]
+    assert strokes == [[1.5, 3.0]]
+
+
+def test_cost_ratios_distinguishes_contenders_without_color():
     ratios = ratio_rows(*(("a step", name, 2.0, 2.0, 2.0) for name in "abcde"))
     (ax,) = figures.cost_ratios(ratios).axes
     assert len({line.get_marker() for line in ax.lines if line.get_label() in "abcde"}) == 5

@@ -15,14 +15,14 @@ def cost_ratios(ratios):
 
     Args:
         ratios: A `pandas.DataFrame` with the columns `measure`, `contender`, `ratio`, `low` and `high`. Measures and
-            contenders are drawn in the order in which they first appear, the stroke through a dot from `low` to
-            `high`. A row whose ratio is NaN is left out.
+            contenders are drawn in the order in which they first appear. The stroke through a dot goes from `low` to
+            `high`; where these are NaN, there is none. A row whose ratio is NaN is left out.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If no row holds a ratio, or if there are more than five contenders, since there are five markers.
+        ValueError: If no row holds a ratio, or if there are more than five contenders, one for each marker.
 
     Example:
 
@@ -50,7 +50,8 @@ def cost_ratios(ratios):
     for index, (contender, color, marker) in enumerate(zip(contenders, COLORS, MARKERS, strict=False)):
         chosen = ratios[ratios["contender"] == contender]
         y = chosen["measure"].map(rows) + 0.6 * ((index + 0.5) / len(contenders) - 0.5)
-        ax.hlines(y, chosen["low"], chosen["high"], color=color, linewidth=2.5)
+        spread = chosen["low"].notna() & chosen["high"].notna()
+        ax.hlines(y[spread], chosen["low"][spread], chosen["high"][spread], color=color, linewidth=2.5)
         ax.plot(chosen["ratio"], y, marker, color=color, markersize=7, label=contender)
     ax.set(
         xscale="log",
@@ -69,14 +70,14 @@ def cost_ratios(ratios):
 
 
 def steps_and_limit(steps, limit):
-    """Draw how long a step takes as bars, and the least that it could take as a line through them.
+    """Draw how long a step takes as bars, and the least time it could take as a line through them.
 
     Args:
-        steps: A `pandas.DataFrame` of seconds with the columns `median`, `low` and `high`, its index the names.
+        steps: A `pandas.DataFrame` of seconds with the columns `median`, `low` and `high`, and the names as index.
         limit: The least time in seconds.
 
     Returns:
-        A `matplotlib.figure.Figure`; each bar is labelled with its median and with the ratio of the
+        A `matplotlib.figure.Figure`. Each bar is labeled with its median and with the ratio of the
         median to the limit.
 
     Raises:
@@ -121,7 +122,7 @@ def steps_and_limit(steps, limit):
         )
     longest = max(steps["median"].max(), steps["high"].max(), limit)
     ax.set(
-        xlabel="seconds a step",
+        xlabel="seconds per step",
         xlim=(0, 1.7 * longest),  # room for the labels
         yticks=rows,
         yticklabels=[textwrap.fill(name, 20) for name in steps.index],
@@ -132,19 +133,19 @@ def steps_and_limit(steps, limit):
 
 
 def growth_with_tokens(panels, slopes):
-    """Draw how costs grow with the number of tokens, both axes logarithmic, beside lines of a known slope.
+    """Draw how costs grow with the number of tokens on logarithmic axes, beside lines of a known slope.
 
     Args:
-        panels: Maps a panel's label to a `pandas.DataFrame`, its index the numbers of tokens and its columns the
-            curves.
-        slopes: Maps a curve's name to the slope of the line that is drawn through its last point. On such axes a
-            cost in proportion to the tokens has the slope 1, one in proportion to their square the slope 2.
+        panels: Maps a panel's label to a `pandas.DataFrame` with one row per number of tokens, which is the index,
+            and one column per curve.
+        slopes: Maps a curve's name to the slope of the line that is drawn through its last point. On such axes, a
+            cost proportional to the number of tokens has slope 1, and one proportional to its square has slope 2.
 
     Returns:
         A `matplotlib.figure.Figure` with one axes per panel, one above the other.
 
     Raises:
-        ValueError: If a value is not positive, since the axes are logarithmic.
+        ValueError: If a value is not positive, because the axes are logarithmic.
 
     Example:
 
