@@ -62,6 +62,8 @@ def test_through_depth_draws_each_curve_from_the_input_on():
     size, similarity = figures.through_depth(panels).axes
     assert curves(size) == panels["size"]
     assert list(size.lines[0].get_xdata()) == [0, 1, 2]
+    assert len({line.get_linestyle() for line in size.lines}) == 2, "one of two equal curves would hide the other"
+    assert size.get_legend() and not similarity.get_legend()
     assert size.get_ylim()[0] == 0
     assert similarity.get_ylim()[0] < -0.5
 

@@ -85,13 +85,13 @@ def maps_beside_image(image, maps, label, position=None):
 
     Args:
         image: Pixels `[height, width, channels]`, uint8 or floats in `[0, 1]`.
-        maps: Maps a title to an array `[rows, columns]`, one number per patch. All share one colour scale; NaN is
-            drawn in grey.
-        label: What the colours stand for.
+        maps: Maps a title to an array `[rows, columns]`, one number per patch. All share one color scale; NaN is
+            drawn in gray.
+        label: What the colors stand for.
         position: `(row, column)` of a patch that is framed in each picture.
 
     Returns:
-        A `matplotlib.figure.Figure`: the image, then the maps, then the colour bar.
+        A `matplotlib.figure.Figure`: the image, then the maps, then the color bar.
 
     Example:
 
@@ -171,7 +171,7 @@ def through_depth(panels):
             each block, `[blocks + 1]`.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per panel.
+        A `matplotlib.figure.Figure` with one axes per panel, the legend in the first.
 
     Example:
 
@@ -186,11 +186,12 @@ def through_depth(panels):
         1, len(panels), figsize=(3.75 * len(panels), 3.3), squeeze=False, layout="constrained"
     )
     for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
-        for (label, values), color, marker in zip(curves.items(), (BLUE, ORANGE, GREEN), "osD", strict=False):
-            ax.plot(values, color=color, marker=marker, linewidth=2, label=label)
+        styles = zip((BLUE, ORANGE, GREEN), "osD", ("-", "--", ":"), strict=True)  # equal curves stay visible
+        for (label, values), (color, marker, style) in zip(curves.items(), styles, strict=False):
+            ax.plot(values, color=color, marker=marker, linestyle=style, linewidth=2, label=label)
         ax.set(title=title, xlabel="after block", xticks=range(len(values)))
         ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
-        ax.legend(fontsize="small")
+    axes[0, 0].legend(fontsize="small")
     return figure
 
 
@@ -201,7 +202,7 @@ def parameter_budget(panels):
         panels: Maps a panel's title to its parts, which map a name to a number of parameters.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per panel, bars labelled with number and share.
+        A `matplotlib.figure.Figure` with one axes per panel, bars labeled with number and share.
 
     Example:
 
