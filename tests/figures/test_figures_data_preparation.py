@@ -17,7 +17,7 @@ def test_each_opens_one_figure_and_returns_it(images):
     draw = [
         lambda: image_rows({"all": images}),
         lambda: split_areas(500, 100),
-        lambda: class_counts(np.array([[0], [1]]), np.array([[1]]), ("a", "b")),
+        lambda: class_counts(np.array([[0], [1]]), ("a", "b")),
         lambda: channel_histograms(images, np.ones(3), np.ones(3)),
     ]
     for number, function in enumerate(draw, start=1):
@@ -43,23 +43,21 @@ def test_areas_of_more_than_there_is_are_refused(name, numbers):
 
 
 def test_bars_are_the_counts_and_the_band_is_two_deviations_of_a_binomial():
-    y_train = np.array([[0]] * 3 + [[1]] * 9 + [[2]] * 24)  # 36 images, 12 a class if even
-    y_test = np.array([[1]])
-    train, test, *_ = class_counts(y_train, y_test, ("ant", "bee", "cow")).axes
-    assert [bar.get_width() for bar in train.containers[0]] == [3, 9, 24]
-    assert [bar.get_width() for bar in test.containers[0]] == [0, 1, 0]
-    assert [label.get_text() for label in train.get_yticklabels()] == ["ant", "bee", "cow"]
+    labels = np.array([[0]] * 4 + [[1]] * 12 + [[2]] * 32)  # 48 images, 12 per class if even
+    (axis,) = class_counts(labels, ("ant", "bee", "cow", "doe")).axes
+    assert [bar.get_width() for bar in axis.containers[0]] == [4, 12, 32, 0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["ant", "bee", "cow", "doe"]
 
-    (band,) = [patch for patch in train.patches if patch.get_label() == "chance"]
+    (band,) = [patch for patch in axis.patches if patch.get_label() == "chance"]
     low, high = band.get_x(), band.get_x() + band.get_width()
-    deviation = (36 * (1 / 3) * (2 / 3)) ** 0.5
+    deviation = (48 * (1 / 4) * (3 / 4)) ** 0.5
     np.testing.assert_allclose([low, high], [12 - 2 * deviation, 12 + 2 * deviation])
 
 
 @pytest.mark.parametrize("label", [-1, 2])
 def test_a_label_without_a_name_is_refused(label):
-    with pytest.raises(ValueError, match=f"`y_test` must hold labels from 0 to 1. Received: .*{label}"):
-        class_counts(np.array([[0], [1]]), np.array([[label], [0]]), ("a", "b"))
+    with pytest.raises(ValueError, match=f"`labels` must hold integers from 0 to 1. Received: .*{label}"):
+        class_counts(np.array([[label], [0]]), ("a", "b"))
 
 
 def test_histograms_hold_every_pixel_before_and_after(images):
@@ -80,7 +78,7 @@ def test_histograms_hold_every_pixel_before_and_after(images):
         np.testing.assert_allclose(line.get_ydata()[:32], expected, atol=1e-12)
 
 
-def test_channels_have_colours_that_differ(images):
+def test_channels_have_colors_that_differ(images):
     axis = channel_histograms(images, np.ones(3), np.ones(3)).axes[0]
     assert len({to_rgb(line.get_color()) for line in axis.lines[:3]}) == 3
 

@@ -46,15 +46,14 @@ def split_areas(n_train, n_test):
     return figure
 
 
-def class_counts(y_train, y_test, class_names):
+def class_counts(labels, class_names):
     """Draw how many images each class has, and the range that an even random draw would give.
 
-    The grey band reaches two standard deviations of a binomial count to either side of the even share. About one bar
+    The gray band reaches two standard deviations of a binomial count to either side of the even share. About one bar
     in twenty lies outside by chance.
 
     Args:
-        y_train: Labels `[images, 1]`, integers that are indices into `class_names`.
-        y_test: Labels `[images, 1]`, the same.
+        labels: Labels `[images, 1]`, integers that are indices into `class_names`.
         class_names: Names of the classes.
 
     Returns:
@@ -68,34 +67,31 @@ def class_counts(y_train, y_test, class_names):
     >>> import matplotlib.pyplot as plt
     >>> import numpy as np
     >>> from mml_book.figures import class_counts
-    >>> figure = class_counts(np.array([[0], [1], [1]]), np.array([[0]]), ("cat", "dog"))
+    >>> figure = class_counts(np.array([[0], [1], [1]]), ("cat", "dog"))
     >>> plt.close(figure)
     """
     classes = len(class_names)
-    for name, labels in (("y_train", y_train), ("y_test", y_test)):
-        if np.min(labels) < 0 or np.max(labels) >= classes:
-            raise ValueError(
-                f"`{name}` must hold labels from 0 to {classes - 1}. Received: {np.min(labels)} to {np.max(labels)}"
-            )
+    if np.min(labels) < 0 or np.max(labels) >= classes:
+        raise ValueError(
+            f"`labels` must hold integers from 0 to {classes - 1}. Received: {np.min(labels)} to {np.max(labels)}"
+        )
 
-    figure, axes = plt.subplots(1, 2, figsize=(6, 4.5), sharey=True, layout="constrained")
-    for axis, title, labels in zip(axes, ("Training", "Test"), (y_train, y_test), strict=True):
-        counts = np.bincount(np.ravel(labels), minlength=classes)
-        even = counts.sum() / classes
-        deviation = np.sqrt(even * (1 - 1 / classes))
-        sns.barplot(x=counts, y=list(class_names), orient="h", color=sns.color_palette("colorblind")[0], ax=axis)
-        low, high = max(even - 2 * deviation, 0), even + 2 * deviation
-        axis.axvspan(low, high, color="0.3", alpha=0.3, linewidth=0, label="chance")
-        axis.axvline(even, color="0.2", linestyle="--", label="even share")
-        axis.tick_params(labelsize=13)
-        axis.set_title(title, fontsize=14)
-        axis.set_xlabel("images", fontsize=13)
+    figure, axis = plt.subplots(figsize=(6, 4.2), layout="constrained")
+    counts = np.bincount(np.ravel(labels), minlength=classes)
+    even = counts.sum() / classes
+    deviation = np.sqrt(even * (1 - 1 / classes))
+    sns.barplot(x=counts, y=list(class_names), orient="h", color=sns.color_palette("colorblind")[0], ax=axis)
+    low, high = max(even - 2 * deviation, 0), even + 2 * deviation
+    axis.axvspan(low, high, color="0.3", alpha=0.3, linewidth=0, label="chance")
+    axis.axvline(even, color="0.2", linestyle="--", label="even share")
+    axis.tick_params(labelsize=13)
+    axis.set_xlabel("training images", fontsize=13)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=13)
     return figure
 
 
 def channel_histograms(images, mean, std):
-    """Draw the distribution of each colour channel, as it is and normalised.
+    """Draw the distribution of each color channel, as it is and normalized.
 
     Args:
         images: Images `[images, height, width, 3]`, uint8.
