@@ -20,7 +20,7 @@ def test_matrices_shows_each_number_in_its_cell():
     assert places == [(column, row) for row in range(3) for column in range(2)]
 
 
-def test_matrices_colours_the_sign_and_takes_a_matrix_of_zeros():
+def test_matrices_colors_the_sign_and_takes_a_matrix_of_zeros():
     signs, zeros = figures.matrices({"signs": [[-2, 0, 2]], "zeros": np.zeros((2, 2))}).axes
     image = signs.images[0]
     red, white, blue = image.cmap(image.norm(image.get_array()))[0]

@@ -69,18 +69,18 @@ def test_there_and_back_shows_what_it_was_given(image):
     np.testing.assert_array_equal(picture(third), restored)
 
 
-def test_pixels_of_a_patch_share_a_colour_of_their_own():
+def test_pixels_of_a_patch_share_a_color_of_their_own():
     numbers = np.random.default_rng(0).permutation(24).reshape(3, 8)  # of an image of 4x6
     figure = numbered_pixels({"shuffled": numbers}, patch_size=2, width=6)
     figure.canvas.draw()
     (axis,) = figure.axes
-    colours = {}
-    for number, colour in zip(numbers.ravel(), axis.collections[0].get_facecolors(), strict=True):
+    colors = {}
+    for number, color in zip(numbers.ravel(), axis.collections[0].get_facecolors(), strict=True):
         row, column = divmod(int(number), 6)
-        colours.setdefault((row // 2, column // 2), set()).add(tuple(colour))
-    assert len(colours) == 6
-    assert all(len(found) == 1 for found in colours.values())
-    assert len(set.union(*colours.values())) == 6
+        colors.setdefault((row // 2, column // 2), set()).add(tuple(color))
+    assert len(colors) == 6
+    assert all(len(found) == 1 for found in colors.values())
+    assert len(set.union(*colors.values())) == 6
     assert [text.get_text() for text in axis.texts] == [str(number) for number in numbers.ravel()]
 
 

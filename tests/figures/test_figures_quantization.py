@@ -13,7 +13,7 @@ def cell_texts(ax):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_ternary_histogram_counts_every_weight_once_in_the_colour_of_what_it_becomes(seed):
+def test_ternary_histogram_counts_every_weight_once_in_the_color_of_what_it_becomes(seed):
     w = np.random.default_rng(seed).normal(size=(20, 30))
     scale = np.mean(np.abs(w))
     w_ternary = np.clip(np.round(w / scale), -1, 1)

@@ -10,7 +10,7 @@ SIGNED = LinearSegmentedColormap.from_list("signed", [MINUS, "white", PLUS])
 
 
 def matrix_product(left, right, product):
-    """Draw two matrices and their product as colours.
+    """Draw two matrices and their product as colors.
 
     Args:
         left: Maps one name to a matrix `[rows, inner]`.
@@ -18,8 +18,8 @@ def matrix_product(left, right, product):
         product: Maps one name to their product `[rows, columns]`.
 
     Returns:
-        A `matplotlib.figure.Figure` with three axes. Each matrix has a colour scale of its own: white is 0,
-        and the darkest colours are three standard deviations away from it.
+        A `matplotlib.figure.Figure` with three axes. Each matrix has a color scale of its own: white is 0,
+        and the darkest colors are three standard deviations away from it.
 
     Example:
 
@@ -47,7 +47,7 @@ def matrices(named):
     """Draw small matrices side by side, with each number in its cell.
 
     Args:
-        named: Maps a title to a matrix `[rows, columns]` of numbers. The colour shows the sign and, within each
+        named: Maps a title to a matrix `[rows, columns]` of numbers. The color shows the sign and, within each
             matrix, the size.
 
     Returns:
@@ -112,7 +112,7 @@ def position_similarity(similarity, rows, columns):
     similarity = np.array(similarity, float)
     np.fill_diagonal(similarity, np.nan)
     largest = np.nanmax(np.abs(similarity)) or 1
-    np.fill_diagonal(similarity, 2 * largest)  # above the colour scale
+    np.fill_diagonal(similarity, 2 * largest)  # above the color scale
     # All maps in one picture, each with a line of empty pixels around it.
     tiles = similarity.reshape(rows, columns, rows, columns)
     picture = np.full((rows * (rows + 1) + 1, columns * (columns + 1) + 1), np.nan)

@@ -109,7 +109,7 @@ def there_and_back(image, patches, restored, patch_size):
 
 
 def numbered_pixels(arrays, patch_size, width):
-    """Draw arrays of pixel numbers as tables, each cell in the colour of the patch that the pixel belongs to.
+    """Draw arrays of pixel numbers as tables, each cell in the color of the patch that the pixel belongs to.
 
     Args:
         arrays: Dictionary from title to an integer array `[rows, columns]` of pixel numbers: pixel
@@ -156,7 +156,7 @@ def numbered_pixels(arrays, patch_size, width):
 
 
 def patch_sizes(image, sizes):
-    """Draw an image cut at several patch sizes, and below it what is left if each patch keeps only its mean colour.
+    """Draw an image cut at several patch sizes, and below it what is left if each patch keeps only its mean color.
 
     Args:
         image: Image `[height, width, channels]`, uint8.

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-# Colour-blind readers can tell these apart too: minus is orange, plus is blue, zero is grey.
+# Color-blind readers can tell these apart too: minus is orange, plus is blue, zero is gray.
 MINUS, ZERO, PLUS = "#D55E00", "#BDBDBD", "#0072B2"
 
 
@@ -17,7 +17,7 @@ def ternary_histogram(w, w_ternary, scale):
         scale: The scale of the weights: `w` is about `w_ternary * scale`.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes, before and after. The colour of a bar in the first axes
+        A `matplotlib.figure.Figure` with two axes, before and after. The color of a bar in the first axes
         shows what its weights become.
 
     Example:
@@ -34,7 +34,7 @@ def ternary_histogram(w, w_ternary, scale):
     """
     w, w_ternary, scale = np.ravel(w), np.ravel(w_ternary), float(scale)
     figure, (before, after) = plt.subplots(1, 2, figsize=(7.5, 3.2), width_ratios=(3, 2), layout="constrained")
-    # The borders between values, at half a scale, are borders of bins. So no bar needs two colours.
+    # The borders between values, at half a scale, are borders of bins. So no bar needs two colors.
     width = scale / 6
     edges = width * np.arange(np.floor(np.min(w) / width), np.ceil(np.max(w) / width) + 1)
     values = (-1, 0, 1)
