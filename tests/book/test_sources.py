@@ -251,7 +251,7 @@ def test_says_what_a_gpu_changes_where_it_trains_or_measures(notebook):
     trains = r"\btrain\(|\.fit\(|perf_counter|mml_book\.results"
     if any(re.search(trains, cell.source) for cell in code_cells(notebook)):
         runs_for = notebook.cells[0].source.split("**It runs for:**")[1]
-        assert re.search(r"\bGPU\b", runs_for)
+        assert re.search(r"\bGPU\b|\]\(gpu_and_tpu\.md\)", runs_for)
 
 
 DRAWINGS = runpy.run_path(str(ROOT / "book" / "drawings.py"))
