@@ -116,6 +116,7 @@ def seed_scores(seeds):
     """
     groups = seeds.groupby("test_images")["accuracy"]
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+    axes.use_sticky_edges = False  # the widest bar ends inside the axes
     for row, (images, accuracy) in enumerate(groups):
         mean = accuracy.mean()
         error = np.sqrt(mean * (1 - mean) / images)
@@ -127,7 +128,7 @@ def seed_scores(seeds):
         yticks=range(len(labels)),
         yticklabels=labels,
         ylim=(len(labels) - 0.4, -0.6),
-        xlabel="accuracy, one dot a seed",
+        xlabel="accuracy, one dot per seed",
     )
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
