@@ -9,7 +9,7 @@ from mml.validation import positive_integer
 
 
 def data_parallel(devices, images_each=4):
-    """Draw one training step on several devices: the batch is cut, the weights are copied, the gradients averaged.
+    """Draw one training step on several devices: it splits the batch, copies weights, averages gradients.
 
     Args:
         devices: Number of devices.
@@ -59,10 +59,10 @@ def data_parallel(devices, images_each=4):
         arrow((middle, rows["gradient"]), (middle, rows["mean"] + 0.42))
     axes.add_patch(Rectangle((0, rows["mean"]), width, 0.42, facecolor="C1", alpha=0.5, edgecolor="none"))
     axes.text(
-        width / 2, rows["mean"] + 0.21, "mean of the gradients, sent back to all: one and the same step", ha="center",
-        va="center", fontsize=9,
+        width / 2, rows["mean"] + 0.21, "mean of the gradients, sent back to all: each takes the same step",
+        ha="center", va="center", fontsize=9,
     )  # fmt: skip
-    for text, y in (("the batch,\ncut", 3.46), ("the same\non each", 2.28), ("gradient of\nits share", 1.21)):
+    for text, y in (("the batch,\nsplit", 3.46), ("the same\non each", 2.28), ("gradient of\nits share", 1.21)):
         axes.text(-0.2, y, text, ha="right", va="center", fontsize=9)
     axes.set(xlim=(-0.19 * width - 0.3, width + 0.05), ylim=(-0.3, 3.8))
     axes.axis("off")
@@ -70,7 +70,7 @@ def data_parallel(devices, images_each=4):
 
 
 def losses_apart(first, second, names):
-    """Draw the losses of two runs in one axes, and their differences below.
+    """Draw the losses of two runs in one plot, and their differences below.
 
     Args:
         first: History of a run: a `pandas.DataFrame` with the columns `epoch`, from 0, `loss` and `val_loss`.
@@ -111,7 +111,7 @@ def losses_apart(first, second, names):
         below.plot(epochs, (first[column] - second[column]).abs(), "o-", color=color, label=images)
     below.axhline(rounding, linestyle=":", color="0.3")
     below.annotate(
-        "float32 rounds a 1 by this", (1, rounding), xycoords=("axes fraction", "data"), xytext=(-4, 3),
+        "rounding error of float32 at 1", (1, rounding), xycoords=("axes fraction", "data"), xytext=(-4, 3),
         textcoords="offset points", ha="right", fontsize=8,
     )  # fmt: skip
     below.set_yscale("symlog", linthresh=rounding)
