@@ -15,7 +15,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 COLAB_PYTHON ?= $(firstword $(shell for python in python3.13 ~/.pyenv/versions/3.13*/bin/python3.13; do \
 	$$python -c 'import sys; print(sys.executable)' 2>/dev/null; done) $(PYTHON))
 
-.PHONY: book test lint colab backends core oldest newest bench links sphinx dist clean python parameters
+.PHONY: book test lint colab backends core oldest newest bench results links sphinx dist clean python parameters
 
 book: parameters .venv/ready
 	.venv/bin/python book/build.py $(PARAMETERS)
@@ -67,6 +67,11 @@ colab: .venv/ready .venv-colab/ready
 bench: .venv/peer
 	.venv/bin/python -m pytest -p no:randomly tests/benchmarks/bench_speed.py tests/benchmarks/bench_image_model.py
 	.venv/bin/python tests/benchmarks/speed_tables.py
+
+# Trains all models of the tables that `make bench` does not write, cheapest first. It takes about seven hours; stopped
+# by Ctrl+C and called again, it goes on. `.venv/bin/python -m mml_book.results --help` names the tables.
+results: .venv/ready
+	.venv/bin/python -W ignore -m mml_book.results
 
 # Asks other sites whether the pages that the book links to are there.
 links: book

@@ -2,6 +2,7 @@
 
 import dataclasses
 import subprocess
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,7 +14,9 @@ from mml import models
 from mml.data import CIFAR10_CLASSES, ImageDataset
 from mml.models import VisionMLGRUConfig, VisionTransformerConfig
 from mml.training import RECIPES, TrainingConfig
-from mml_book.results import image_model, inference, preset, real, search, seeds, worth
+from mml_book.results import __main__ as results
+from mml_book.results import comparison, image_model, inference, preset, search, seeds, worth
+from mml_book.results.table import agree, fingerprint, read_recipe
 
 MODEL = VisionTransformerConfig(image_size=24, projection_dim=8, num_heads=2, transformer_layers=1, head_units=(8,))
 CONFIG = TrainingConfig(MODEL, epochs=2, batch_size=8)
@@ -23,6 +26,10 @@ RECIPE = dataclasses.replace(
     epochs=2,
     batch_size=8,
 )
+RESULTS = Path(seeds.__file__).parent
+WITH_FINGERPRINTS = [
+    path.stem for path in sorted(RESULTS.glob("*.csv")) if "fingerprint" in pd.read_csv(path, nrows=0)
+]
 BUILD = {
     "ternary": models.vision_transformer,
     "float": models.float_vision_transformer,
@@ -43,20 +50,38 @@ def run(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(script, **constants):
-        kept = []
-        constants |= {"keep_freed_memory": lambda: kept.append(True)}
         for name, value in constants.items():
             monkeypatch.setattr(script, name, value)
         script.main("table.csv")
-        assert kept, "JAX keeps freed memory, as in the chapters"
         assert list(tmp_path.glob("*.csv")) == [tmp_path / "table.csv"]
         return pd.read_csv("table.csv")
 
     return run
 
 
+def test_tables_are_written_in_the_order_in_which_they_are_named(monkeypatch, tmp_path, capsys):
+    kept, written = [], []
+    monkeypatch.setattr(results, "keep_freed_memory", lambda: kept.append(True))
+    monkeypatch.setattr(results, "TABLES", dict.fromkeys(("one", "two", "three"), (1, written.append)))
+    results.main(["--folder", str(tmp_path), "three", "one"])
+    assert kept and written == [tmp_path / "three.csv", tmp_path / "one.csv"]
+    results.main(["--folder", str(tmp_path)])
+    assert [path.stem for path in written[2:]] == ["one", "two", "three"]
+    with pytest.raises(SystemExit):
+        results.main(["four"])
+    assert "TABLE must be one of one, two, three. Received: four" in capsys.readouterr().err
+
+
+def test_every_table_has_one_command_that_makes_it():
+    by_bench = {"speed", "tokens", "step_profile", "image_model_speed", "inference"}
+    committed = {path.stem for path in RESULTS.glob("*.csv")}
+    assert committed - by_bench <= set(results.TABLES)
+    minutes = [minutes for minutes, _ in results.TABLES.values()]
+    assert minutes == sorted(minutes), "the cheapest first"
+
+
 def assert_same_columns(table, name):
-    committed = pd.read_csv(f"{seeds.__file__.removesuffix('seeds.py')}{name}.csv")
+    committed = pd.read_csv(RESULTS / f"{name}.csv")
     assert list(table.columns) == list(committed.columns)
     assert table.dtypes.to_dict() == committed.dtypes.to_dict()
 
@@ -78,15 +103,6 @@ def test_worth(run):
     assert list(table["model"]) == list(BUILD)
 
 
-def test_real(run, tmp_path):
-    table = run(real, CONFIG=CONFIG, TEST_IMAGES=10, DIRECTORY=tmp_path / "runs", load_cifar10=load_noise)
-    assert_same_columns(table, "real")
-    assert list(table["part"]) == ["training", "validation", "training", "validation", "test"]
-    assert list(table["epoch"])[:4] == [1, 1, 2, 2]
-    validation = table[table["part"] == "validation"].set_index("epoch")["accuracy"]
-    assert validation[table["epoch"].iloc[-1]] == validation.max(), "tested with the weights that validated best"
-
-
 def test_inference(run, monkeypatch, capsys):
     def in_this_process(command, **options):
         assert command[2] == "memory"
@@ -96,7 +112,7 @@ def test_inference(run, monkeypatch, capsys):
 
     monkeypatch.setattr(inference.subprocess, "run", in_this_process)
     build = {name: lambda build=build: build(MODEL) for name, build in BUILD.items()}
-    table = run(inference, BUILD=build, BATCHES=(2,), ROUNDS=2)
+    table = run(inference, BUILD=build, BATCHES=(2,), ROUNDS=2, keep_freed_memory=lambda: True)
     assert_same_columns(table, "inference")
     table = table.set_index("model")
     assert list(table.index) == ["packed", *BUILD]
@@ -118,6 +134,41 @@ def test_search(run, monkeypatch):
     again = run(search, TRIALS=trials, **small)
     pd.testing.assert_frame_equal(again[:2], table)  # not run again, or the seconds would differ
     assert len(again) == 3
+
+    stale = again.assign(fingerprint=[again["fingerprint"][0], "9.9 9.9 9.9", again["fingerprint"][2]])
+    stale.to_csv("table.csv", index=False)
+    renewed = run(search, TRIALS=trials, **small).set_index("changes")
+    expected = again.set_index("changes").drop(columns="seconds")
+    pd.testing.assert_frame_equal(renewed.drop(columns="seconds").loc[expected.index], expected)
+
+
+def rows_by_recipe():
+    """One row of each table for each model and recipe, whatever the seed and the number of epochs."""
+    rows = {}
+    for name in WITH_FINGERPRINTS:
+        for row in pd.read_csv(RESULTS / f"{name}.csv").to_dict("records"):
+            config, build = read_recipe(row)
+            config = dataclasses.replace(config, epochs=1, batch_size=1, seed=0)
+            rows.setdefault((name, config, build), row)
+    return [pytest.param(key[0], row, id=f"{key[0]}-{index}") for index, (key, row) in enumerate(rows.items())]
+
+
+@pytest.mark.parametrize(("name", "row"), rows_by_recipe())
+def test_the_mathematics_is_that_of_the_table(name, row):
+    today = fingerprint(*read_recipe(row))
+    assert agree(today, row["fingerprint"]), (
+        f"{name}.csv was measured with losses {row['fingerprint']}, and today they are {today}. "
+        f"Measure it again: python -m mml_book.results {name}"
+    )
+
+
+def test_a_fingerprint_tells_models_apart_but_not_lengths_of_runs():
+    recipe = dataclasses.replace(RECIPES[0.1], model=VisionMLGRUConfig(num_blocks=1))
+    known = fingerprint(recipe, models.vision_mlgru)
+    other_length = dataclasses.replace(recipe, epochs=7, batch_size=3, seed=5, validation_split=0, keep="best")
+    assert fingerprint(other_length, models.vision_mlgru) == known
+    for build in (models.float_vision_mlgru, image_model.without_shift, image_model.without_pooling):
+        assert not agree(fingerprint(recipe, build), known)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "ablation"])
@@ -187,3 +238,71 @@ def test_preset(run, monkeypatch, tmp_path):
     images = load_noise(0.1, "cifar10").x_test.astype("float32")
     latent, packed = (mml.presets.from_preset("cifar10", trainable) for trainable in (True, False))
     np.testing.assert_allclose(packed.predict(images, verbose=0), latent.predict(images, verbose=0), atol=1e-2)
+
+
+def test_comparison(run, monkeypatch, tmp_path):
+    small = {"RECIPE": RECIPE, "SEEDS": range(1), "TEST_IMAGES": 10, "load_cifar10": load_noise}
+    for name, value in {
+        "load_cifar10": load_noise,
+        "TRAINING_IMAGES": 10,
+        "VALIDATION_IMAGES": 5,
+        "EPOCHS": 1,
+    }.items():
+        monkeypatch.setattr(search, name, value)
+    monkeypatch.setattr(comparison, "RECIPE", RECIPE)
+    monkeypatch.setattr(comparison, "TRIALS", comparison.TRIALS[2:4])
+    monkeypatch.chdir(tmp_path)
+    comparison.tuning(tmp_path / "comparison_tuning.csv")
+    trials = pd.read_csv("comparison_tuning.csv")
+    assert list(trials.groupby("model").size()) == [2] * 5, "the same number of trials for each"
+    for name, value in small.items():
+        monkeypatch.setattr(comparison, name, value)
+    comparison.main(tmp_path / "comparison.csv")
+    table = pd.read_csv("comparison.csv").set_index("model")
+    for name in table.index:
+        tried = trials[trials["model"] == name].set_index("optimizer")["val_accuracy"]
+        chosen = read_recipe(table.loc[name])[0]
+        assert tried[chosen.optimizer] == tried.max()
+    hits = 10 * table.filter(like="accuracy").drop(columns="train_accuracy")
+    np.testing.assert_allclose(hits, hits.round(), atol=1e-6)
+
+
+def test_all_but_the_linear_model_have_about_the_same_number_of_weights():
+    sizes = {name: build(VisionMLGRUConfig()).count_params() for name, build in comparison.MODELS.items()}
+    for name in ("float", "attention", "convolution"):
+        assert sizes[name] == pytest.approx(sizes["ternary"], rel=0.01)
+
+
+def test_attention_of_the_comparison_is_that_of_keras():
+    config = dataclasses.replace(RECIPE.model, embedding_dim=8)
+    model = comparison.attention(config, load_noise(0.1, "cifar10").x_train)
+    x = np.random.default_rng(0).normal(size=(2, 64, 8)).astype("float32")
+    qkv, output = (model.get_layer(f"block_0_{name}") for name in ("qkv", "output"))
+    peer = keras.layers.MultiHeadAttention(comparison.HEADS, 8 // comparison.HEADS)
+    peer(x, x)
+    shape = (8, comparison.HEADS, 8 // comparison.HEADS)
+    peer.set_weights(
+        [
+            array
+            for part in np.split(np.asarray(qkv.kernel), 3, axis=-1)
+            for array in (part.reshape(shape), np.zeros(shape[1:]))
+        ]
+        + [np.asarray(output.kernel).reshape(*shape[1:], 8), np.zeros(8)]
+    )
+    inputs, outputs = qkv.input, output.output
+    np.testing.assert_allclose(keras.Model(inputs, outputs)(x), peer(x, x), rtol=1e-4, atol=1e-5)
+
+
+def test_rounded_kernels():
+    kernel = np.array([[1.0, -0.5], [0.25, 0.0], [-0.251, 0.1]], "float32")
+    steps = comparison.to_int8(kernel) / (np.abs(kernel).max(axis=0) / 127)
+    np.testing.assert_allclose(steps, [[127, -127], [32, 0], [-32, 25]], atol=1e-4)
+    np.testing.assert_array_equal(comparison.to_int8(np.zeros((2, 2), "float32")), 0)
+    assert comparison.to_bfloat16(np.float32([1 + 2**-7, 1 + 2**-9])).tolist() == [1 + 2**-7, 1]
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, bias_initializer="ones")])
+    model.layers[0].kernel.assign(kernel)
+    rounded = comparison.with_rounded_kernels(model, comparison.to_int8)
+    np.testing.assert_array_equal(rounded.get_weights()[0], comparison.to_int8(kernel))
+    np.testing.assert_array_equal(rounded.get_weights()[1], 1)
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)

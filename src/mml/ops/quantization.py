@@ -120,7 +120,7 @@ def bit_linear(x, gain, kernel):
         y = (n_quantized @ w_ternary) * n_scale * w_scale
 
     The gradient takes `n_quantized * n_scale` for `n`. For the kernel, it passes straight through `w_ternary` and
-    differentiates `w_scale`, as the published code of Zhu et al. for Keras does: it treats the kernel as
+    differentiates `w_scale`, as keras-matmulless does: it treats the kernel as
     `straight_through(kernel, w_ternary) * w_scale`. BitNet's published code differs: it detaches the scaled matrix
     as a whole, `kernel + stop_gradient(w_ternary * w_scale - kernel)`. There the gradient has no factor `w_scale`,
     and no part that flows through the scale.

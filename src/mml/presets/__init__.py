@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """What there is to know of a trained model. `python -m mml_book.results.preset` writes it with the model.
+    """What there is to know of a trained model. `python -m mml_book.results preset` writes it with the model.
 
     Args:
         name: What `from_preset` calls the model.

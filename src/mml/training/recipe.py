@@ -242,7 +242,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
-# The recipes of the model made for images, by the split of CIFAR-10. `python -m mml_book.results.search` shows the
+# The recipes of the model made for images, by the split of CIFAR-10. `python -m mml_book.results search` shows the
 # search that they come from.
 _VISION_MLGRU = TrainingConfig(
     model=VisionMLGRUConfig(),

@@ -1,23 +1,16 @@
 """Train the model made for images with several seeds, and without one of its parts at a time.
 
-    python -m mml_book.results.image_model accuracy image_model_accuracy.csv
-    python -m mml_book.results.image_model ablation image_model_ablation.csv
+    python -m mml_book.results image_model_accuracy image_model_ablation
 
-`accuracy` follows the recipes of `mml.training.RECIPES`, on the 1 % split with ten seeds, and on the 10 % split with
+The first follows the recipes of `mml.training.RECIPES`, on the 1 % split with ten seeds, and on the 10 % split with
 three: about 25 minutes on two CPU cores. Each run is timed from an empty compilation cache.
 
-`ablation` trains on the 10 % split for half the epochs, with three seeds for each variant. It takes out one change at
-a time. It also trains the seed's model by the new recipe, and the new model by the seed's recipe. That takes about an
-hour and a half.
+The second trains on the 10 % split for half the epochs, with three seeds for each variant. It takes out one change at
+a time. It also trains the seed's model by the new recipe, and the new model by the seed's recipe. That takes about
+two hours.
 
-All runs are tested on the first 1,017 test images, once each. A row that the table already holds, with the same
-recipe, is not computed again.
+All runs are tested on the first 1,017 test images, once each.
 """
-
-import os
-import sys
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import dataclasses
 import functools
@@ -26,7 +19,6 @@ import keras
 
 from mml.data import load_cifar10
 from mml.layers import PatchEmbedding, VisionBlockMML
-from mml.memory import keep_freed_memory
 from mml.models import VisionTransformerConfig, vision_mlgru
 from mml.training import RECIPES, TrainingConfig
 from mml_book.results.table import TrainedRows
@@ -138,10 +130,3 @@ def _table(path):
         return {"accuracy": result["acc"], "top_5_accuracy": result["top_5_acc"]}
 
     return TrainedRows(path, score, test_images=TEST_IMAGES)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] not in ("accuracy", "ablation"):
-        sys.exit(__doc__)
-    keep_freed_memory()
-    {"accuracy": accuracy, "ablation": ablation}[sys.argv[1]](sys.argv[2])

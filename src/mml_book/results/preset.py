@@ -1,16 +1,11 @@
 """Train the model that comes with the package, and write it there: `mml.presets.from_preset("cifar10")`.
 
-    python -m mml_book.results.preset preset.csv
+    python -m mml_book.results preset
 
 It trains on all 50,000 training images of CIFAR-10, about a hundred minutes on two CPU cores where nothing else runs.
 Stopped by Ctrl+C and called again, it goes on after the last complete epoch. Then the packed model sees the test
 images, once. The table holds a row per epoch, and a row per class and set of test images.
 """
-
-import os
-import sys
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import dataclasses
 import json
@@ -24,11 +19,10 @@ import pandas as pd
 import mml.presets
 from mml.data import load_cifar10
 from mml.files import replacing
-from mml.memory import keep_freed_memory
 from mml.packing import load_packed, save_packed
 from mml.training import train
 from mml.training.recipe import RECIPES
-from mml_book.results.table import provenance
+from mml_book.results.table import identity, machine, provenance
 
 NAME = "cifar10"
 CONFIG = dataclasses.replace(RECIPES[1.0], validation_split=0)
@@ -37,7 +31,6 @@ DIRECTORY = Path("runs/preset")
 
 
 def main(path):
-    keep_freed_memory()
     data = load_cifar10(1.0, "cifar10")
     start = time.perf_counter()
     run = train(data, CONFIG, DIRECTORY, verbose=2)
@@ -54,7 +47,14 @@ def main(path):
     logits = load_packed(folder / f"{NAME}.safetensors").predict(data.x_test, batch_size=256, verbose=0)
     rank = np.sum(logits > np.take_along_axis(logits, data.y_test.astype("int64"), axis=1), axis=1)  # 0 is right
     rows = [
-        {"part": "training", "epoch": row["epoch"] + 1, "images": len(data.x_train), "accuracy": row["acc"]}
+        {
+            "part": "training",
+            "epoch": row["epoch"] + 1,
+            "images": len(data.x_train),
+            "loss": row["loss"],
+            "accuracy": row["acc"],
+            "top_5_accuracy": row["top_5_acc"],
+        }
         for row in run.records
     ]
     for images in TEST_IMAGES:
@@ -75,6 +75,8 @@ def main(path):
         .assign(
             seconds=round(seconds),
             **provenance(data),
+            **machine(),
+            **identity(CONFIG),
         )
     )
     with replacing(path) as partial:
@@ -93,9 +95,3 @@ def main(path):
     with replacing(folder / f"{NAME}.json") as partial:
         partial.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
     print(table.tail(22).to_string())
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(sys.argv[1])

@@ -1,15 +1,10 @@
 """Train the book's model with several seeds, to see how much of a result is luck.
 
-    python -m mml_book.results.seeds seeds.csv
+    python -m mml_book.results seeds
 
 Each run takes about a minute on two CPU cores. It trains on the 1 % demo split of CIFAR-10, and is tested on the
 first 100 and on the first 1,017 test images. Runs that are complete in `runs/` are loaded.
 """
-
-import os
-import sys
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import dataclasses
 
@@ -17,7 +12,6 @@ import pandas as pd
 
 from mml.data import load_cifar10
 from mml.files import replacing
-from mml.memory import keep_freed_memory
 from mml.training import TrainingConfig, train
 from mml_book.results.table import provenance
 
@@ -26,7 +20,6 @@ TEST_IMAGES = (100, 1017)
 
 
 def main(path):
-    keep_freed_memory()
     data = load_cifar10(0.01, "cifar10")
     test = load_cifar10(max(TEST_IMAGES) / 10_000, "cifar10")
     rows = []
@@ -49,9 +42,3 @@ def main(path):
         print(rows[-1])
     with replacing(path) as partial:
         pd.DataFrame(rows).to_csv(partial, index=False)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(sys.argv[1])

@@ -1,8 +1,11 @@
 """What the tables of trained models share: where a number comes from, and rows that are not computed again."""
 
 import dataclasses
+import functools
 import json
+import pkgutil
 import platform
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,7 +19,13 @@ import pandas as pd
 
 from mml.data import ImageDataset
 from mml.files import replacing
-from mml.training import TrainingConfig, train
+from mml.models import Augmentation
+from mml.training import TrainingConfig, compile_model, train
+from mml.training.runs import MODELS
+
+# By how much of itself a loss may differ, at each step of a fingerprint. Versions of Keras and JAX round differently,
+# which decides a few ternary weights and 8-bit inputs differently. Each step of training multiplies the difference.
+TOLERANCES = (0.005, 0.03, 0.1)
 
 
 def provenance(data: ImageDataset) -> dict[str, str]:
@@ -43,8 +52,162 @@ def provenance(data: ImageDataset) -> dict[str, str]:
     }
 
 
+@functools.cache
+def machine() -> dict[str, str]:
+    """Name the processor, and the commit of the package.
+
+    Returns:
+        A dictionary of columns. A commit that ends in `+changes` is not all there was.
+
+    Example:
+
+    >>> from mml_book.results.table import machine
+    >>> list(machine())
+    ['processor', 'commit']
+    """
+    import cpuinfo  # which pytest-benchmark brings
+
+    def git(*arguments):
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "../../mml")
+    return {
+        "processor": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
+        "commit": git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else ""),
+    }
+
+
+def fingerprint(config: TrainingConfig, build: Callable[..., keras.Model]) -> str:
+    """Train for three seeded steps on synthetic images, and return the loss before each of them.
+
+    The losses change with the mathematics of the model, its initial weights, its augmentation, the loss or the
+    optimizer. They do not depend on the fields that say how long a run is and on how many images: `epochs`,
+    `batch_size`, `seed`, `validation_split` and `keep`.
+
+    Args:
+        config: The recipe.
+        build: Function that builds the model, as for `mml.training.train`.
+
+    Returns:
+        The losses, separated by spaces.
+
+    Example:
+
+    >>> from mml.models import VisionTransformerConfig, vision_transformer
+    >>> from mml.training import TrainingConfig
+    >>> from mml_book.results.table import fingerprint
+    >>> tiny = VisionTransformerConfig(
+    ...     image_size=16, patch_size=8, projection_dim=8, transformer_layers=1, head_units=(8,)
+    ... )
+    >>> len(fingerprint(TrainingConfig(tiny), vision_transformer).split())
+    3
+    """
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (16, *config.model.input_shape)).astype("uint8")
+    labels = rng.integers(config.model.num_classes, size=(16, 1))
+    keras.utils.set_random_seed(0)
+    model = build(config.model, images=images)
+    compile_model(model, config, steps=20 * len(TOLERANCES))  # a warm-up of 5 % is over at the last step
+    losses = []
+    for _ in TOLERANCES:
+        model.reset_metrics()
+        losses.append(model.train_on_batch(images, labels, return_dict=True)["loss"])
+    return " ".join(f"{float(loss):.4f}" for loss in losses)
+
+
+def agree(one: str, other: str) -> bool:
+    """Say whether two fingerprints are those of the same mathematics, within the rounding of versions.
+
+    Args:
+        one: A fingerprint.
+        other: Another one.
+
+    Returns:
+        Whether each loss differs by no more than `TOLERANCES` allows.
+
+    Example:
+
+    >>> from mml_book.results.table import agree
+    >>> agree("2.30 2.20 2.10", "2.30 2.21 2.00"), agree("2.30 2.20 2.10", "2.30 2.00 2.10")
+    (True, False)
+    """
+    first, second = (np.array(each.split(), dtype=float) for each in (one, other))
+    return first.shape == second.shape and bool(np.all(np.abs(first - second) <= np.array(TOLERANCES) * second))
+
+
+def identity(config: TrainingConfig, build: Callable[..., keras.Model] | None = None) -> dict[str, str]:
+    """Say what makes two runs the same, apart from the images.
+
+    Args:
+        config: The recipe.
+        build: As for `mml.training.train`.
+
+    Returns:
+        A dictionary of columns: the recipe as JSON, the name of the function that builds the model, and the
+        `fingerprint`.
+
+    Example:
+
+    >>> from mml.models import VisionTransformerConfig
+    >>> from mml.training import TrainingConfig
+    >>> from mml_book.results.table import identity
+    >>> tiny = VisionTransformerConfig(
+    ...     image_size=16, patch_size=8, projection_dim=8, transformer_layers=1, head_units=(8,)
+    ... )
+    >>> identity(TrainingConfig(tiny))["build"]
+    'mml.models.transformers.vision_transformer'
+    """
+    build = build or MODELS[type(config.model)]
+    # What the fingerprint does not depend on is the same for all, so that each is computed once.
+    short = dataclasses.replace(config, epochs=1, batch_size=1, seed=0, validation_split=0.1, keep="best")
+    return {
+        "recipe": json.dumps(dataclasses.asdict(config), sort_keys=True),
+        "build": f"{build.__module__}.{build.__qualname__}",
+        "fingerprint": _fingerprint_once(short, build),
+    }
+
+
+_fingerprint_once = functools.cache(fingerprint)
+
+
+def read_recipe(row: dict[str, Any]) -> tuple[TrainingConfig, Callable[..., keras.Model]]:
+    """Return the recipe of a row, and the function that built its model.
+
+    Args:
+        row: A row of a table of `TrainedRows`.
+
+    Returns:
+        A pair of both.
+
+    Example:
+
+    >>> import dataclasses, json
+    >>> from mml.models import vision_mlgru
+    >>> from mml.training import RECIPES
+    >>> from mml_book.results.table import read_recipe
+    >>> recipe = json.dumps(dataclasses.asdict(RECIPES[0.1]))
+    >>> row = {"recipe": recipe, "build": "mml.models.mlgru.vision_mlgru"}
+    >>> read_recipe(row) == (RECIPES[0.1], vision_mlgru)
+    True
+    """
+    recipe = json.loads(row["recipe"])
+    model = recipe.pop("model")
+    augmentation = Augmentation(**model.pop("augmentation"))
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in model.items()}
+    (kind,) = (
+        kind for kind in MODELS if {field.name for field in dataclasses.fields(kind)} == {*fields, "augmentation"}
+    )
+    module, _, name = row["build"].rpartition(".")
+    build = pkgutil.resolve_name(f"{module}:{name}")
+    return TrainingConfig(model=kind(**fields, augmentation=augmentation), **recipe), build
+
+
 class TrainedRows:
-    """The rows of a table, one per run. It is written after each, and a row that it already holds is not run again.
+    """The rows of a table, one per run. It is written after each run.
+
+    A row that the table already holds is not computed again, as long as it is current. It is current if it has the
+    same recipe, the same function that builds the model, and a `fingerprint` that agrees with today's.
 
     Args:
         path: The file, which need not be there.
@@ -69,37 +232,40 @@ class TrainedRows:
         data: Callable[[], ImageDataset],
         build: Callable[..., keras.Model] | None = None,
     ) -> None:
-        """Train from an empty compilation cache, score the model and write the table, unless the row is there.
+        """Train from an empty compilation cache, score the model and write the table, unless the row is current.
 
         Args:
-            key: The columns that, with the recipe, tell the row from others.
+            key: The columns that tell the row from others. A row with the same key is replaced.
             config: The recipe.
             data: Function that returns the images to train on.
             build: As for `mml.training.train`.
         """
-        recipe = json.dumps(dataclasses.asdict(config), sort_keys=True)
-        if any(row["recipe"] == recipe and all(row[name] == key[name] for name in key) for row in self.rows):
-            return
+        made_by = identity(config, build)
+        others = [row for row in self.rows if any(row[column] != key[column] for column in key)]
+        for row in self.rows:
+            same = all(row[name] == made_by[name] for name in ("recipe", "build"))
+            if row not in others and same and agree(row["fingerprint"], made_by["fingerprint"]):
+                return
         images = data()
         jax.clear_caches()
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as directory:
             run = train(images, config, directory, verbose=0, build=build)
         seconds = time.perf_counter() - start
-        scores = {name: round(value, 4) for name, value in self.score(run.model).items()}
-        self.rows.append(
-            {
-                **key,
-                **scores,
-                "train_accuracy": round(run.records[-1]["acc"], 4),
-                "epochs": config.epochs,
-                "parameters": sum(int(np.prod(weight.shape)) for weight in run.model.trainable_weights),
-                "seconds": round(seconds, 1),
-                **self.columns,
-                **provenance(images),
-                "recipe": recipe,
-            }
-        )
+        scores = {column: round(value, 4) for column, value in self.score(run.model).items()}
+        row = {
+            **key,
+            **scores,
+            "train_accuracy": round(run.records[-1]["acc"], 4),
+            "epochs": config.epochs,
+            "parameters": sum(int(np.prod(weight.shape)) for weight in run.model.trainable_weights),
+            "seconds": round(seconds, 1),
+            **self.columns,
+            **provenance(images),
+            **machine(),
+            **made_by,
+        }
+        self.rows = [*others, row]
         print({**key, **scores, "seconds": round(seconds, 1)}, flush=True)
         with replacing(self.path) as partial:
             pd.DataFrame(self.rows).to_csv(partial, index=False)

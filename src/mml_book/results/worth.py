@@ -1,16 +1,11 @@
 """Train the book's model with ternary and with float weights, and a transformer with attention, with several seeds.
 
-    python -m mml_book.results.worth worth.csv
+    python -m mml_book.results worth
 
 It trains on the 1 % and on the 10 % split of CIFAR-10 and tests on the first 1,017 test images: about two hours on
 two CPU cores, and 9 GB of checkpoints in `runs/`. Runs that are complete there are loaded, and the table is written
 after each one.
 """
-
-import os
-import sys
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import dataclasses
 
@@ -18,7 +13,6 @@ import pandas as pd
 
 from mml.data import load_cifar10
 from mml.files import replacing
-from mml.memory import keep_freed_memory
 from mml.models import (
     attention_vision_transformer,
     float_vision_transformer,
@@ -37,7 +31,6 @@ MODELS = {
 
 
 def main(path):
-    keep_freed_memory()
     test = load_cifar10(TEST_IMAGES / 10_000, "cifar10")
     rows = []
     for split, seeds in SEEDS.items():
@@ -67,9 +60,3 @@ def main(path):
                 )
                 with replacing(path) as partial:
                     pd.DataFrame(rows).to_csv(partial, index=False)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(sys.argv[1])

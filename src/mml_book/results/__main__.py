@@ -1,0 +1,57 @@
+"""Measure tables anew: `make results` for all of them, cheapest first, or
+
+    python -m mml_book.results [TABLE ...]
+
+The images are those of CIFAR-10, which the command downloads, or those of the file that `CIFAR10_NPZ` names. Stopped
+by Ctrl+C and called again, it goes on: a run whose row is current is not made again, see `table.TrainedRows`.
+
+`make bench` measures the tables of speed.
+"""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import argparse
+import time
+from pathlib import Path
+
+from mml.memory import keep_freed_memory
+from mml_book.results import comparison, image_model, preset, search, seeds, worth
+
+# Minutes on two CPU cores where nothing else runs, and the function that writes the table into a file.
+TABLES = {
+    "seeds": (10, seeds.main),
+    "image_model_accuracy": (25, image_model.accuracy),
+    "search": (40, search.main),
+    "comparison_tuning": (60, comparison.tuning),
+    "preset": (90, preset.main),
+    "comparison": (100, comparison.main),
+    "image_model_ablation": (120, image_model.ablation),
+    "worth": (120, worth.main),
+}
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m mml_book.results",
+        description=__doc__.split("\n\n")[0],
+        epilog="tables: " + ", ".join(f"{name} ({minutes} min)" for name, (minutes, _) in TABLES.items()),
+    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="by default, all of them")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="folder of the tables")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.tables if name not in TABLES]
+    if unknown:
+        parser.error(f"TABLE must be one of {', '.join(TABLES)}. Received: {', '.join(unknown)}")
+    keep_freed_memory()
+    for name in options.tables or TABLES:
+        minutes, write = TABLES[name]
+        print(f"{name}: up to {minutes} minutes", flush=True)
+        start = time.monotonic()
+        write(options.folder / f"{name}.csv")
+        print(f"{name}: done after {(time.monotonic() - start) / 60:.1f} minutes", flush=True)
+
+
+if __name__ == "__main__":
+    main()

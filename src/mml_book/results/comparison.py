@@ -1,0 +1,195 @@
+"""Train the ternary model made for images beside float models of its size, each with a learning rate tuned for it.
+
+    python -m mml_book.results comparison_tuning comparison
+
+The first table tunes. Each model gets the same number of trials: three learning rates for Muon and three for AdamW,
+which span a factor of nine. A trial trains on the first 4,500 images for 15 epochs. It is judged on the last 10,000
+training images of CIFAR-10, which it does not train on.
+
+The second trains each model with the optimizer and the learning rate that did best there, on the 10 % split, for the
+epochs of `mml.training.RECIPES[0.1]`, with five seeds, and tests it on the first 1,017 test images. Everything else
+is the same for all models: batches, schedule, weight decay, label smoothing, augmentation, and the images.
+
+The models:
+
+- `ternary`: `mml.models.vision_mlgru`.
+- `float`: its twin `mml.models.float_vision_mlgru`, in which nothing is rounded. It is also tested with its kernels
+  rounded after training, to bfloat16 and to 8 bits.
+- `attention`: the twin, with a pre-norm transformer block of attention instead of each of its blocks.
+- `convolution`: a plain convolutional network. Its kernels have four axes, so Muon leaves them to Adam.
+- `linear`: a linear classifier of pixels.
+
+All but the last have about the same number of weights.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import ml_dtypes
+import numpy as np
+import pandas as pd
+from keras import layers, ops
+
+from mml.data import load_cifar10
+from mml.layers import VisionBlockMML
+from mml.models import float_vision_mlgru, vision_mlgru
+from mml.models.augmentation import random_layers
+from mml.training import RECIPES
+from mml_book.results import search
+from mml_book.results.table import TrainedRows
+
+TEST_IMAGES = 1017
+SEEDS = range(5)
+HEADS = 4
+RECIPE = RECIPES[0.1]
+TRIALS: list[dict[str, Any]] = [
+    *({"optimizer": "muon", "learning_rate": rate} for rate in (3e-3, 1e-2, 3e-2)),
+    *({"optimizer": "adamw", "learning_rate": rate} for rate in (1e-3, 3e-3, 9e-3)),
+]
+
+
+# === Models ===
+
+
+def attention(config, images=None):
+    """Build the float twin with a pre-norm transformer block for each of its blocks.
+
+    The heads share the width of a token. The feed-forward network has two matrices where the twin's has three, and is
+    half as wide again, so that both have the same number of weights.
+    """
+    twin = float_vision_mlgru(config, images)
+    x = inputs = keras.Input(config.input_shape)
+    for layer in twin.layers:
+        x = _attention_block(x, config, layer.name) if isinstance(layer, VisionBlockMML) else layer(x)
+    return keras.Model(inputs, x)
+
+
+def _attention_block(x, config, name):
+    tokens, width = x.shape[1:]
+    normalized = layers.LayerNormalization(name=f"{name}_norm_1")(x)
+    # One matrix for queries, keys and values: Muon takes kernels with two axes only.
+    projected = layers.Dense(3 * width, name=f"{name}_qkv")(normalized)
+    queries, keys, values = (
+        ops.reshape(part, (-1, tokens, HEADS, width // HEADS)) for part in ops.split(projected, 3, axis=-1)
+    )
+    attended = ops.reshape(ops.dot_product_attention(queries, keys, values), (-1, tokens, width))
+    x = x + layers.Dense(width, name=f"{name}_output")(attended)  # [B, N, D]
+    normalized = layers.LayerNormalization(name=f"{name}_norm_2")(x)
+    hidden = layers.Dense(config.ffn_dim * 3 // 2, "gelu", name=f"{name}_up")(normalized)
+    return x + layers.Dense(width, name=f"{name}_down")(hidden)  # [B, N, D]
+
+
+def convolution(config, images=None):
+    """Build a convolutional network: three stages of two layers each, pooling between them and at the end."""
+    model = keras.Sequential([keras.Input(config.input_shape), layers.Normalization()])
+    for layer in random_layers(config.augmentation):
+        model.add(layer)
+    for stage, filters in enumerate((48, 96, 184)):
+        if stage:
+            model.add(layers.MaxPooling2D())
+        for _ in range(2):
+            model.add(layers.Conv2D(filters, 3, padding="same", use_bias=False))
+            model.add(layers.BatchNormalization())
+            model.add(layers.ReLU())
+    model.add(layers.GlobalAveragePooling2D())
+    model.add(layers.Dense(config.num_classes, name="head"))
+    return _adapted(model, images)
+
+
+def linear(config, images=None):
+    """Build a linear classifier of pixels."""
+    model = keras.Sequential([keras.Input(config.input_shape), layers.Normalization()])
+    for layer in random_layers(config.augmentation):
+        model.add(layer)
+    model.add(layers.Flatten())
+    model.add(layers.Dense(config.num_classes, name="head"))
+    return _adapted(model, images)
+
+
+def _adapted(model, images):
+    if images is not None:
+        model.layers[0].adapt(images)
+    return model
+
+
+MODELS = {
+    "ternary": vision_mlgru,
+    "float": float_vision_mlgru,
+    "attention": attention,
+    "convolution": convolution,
+    "linear": linear,
+}
+
+
+# === Kernels rounded after training ===
+
+
+def to_bfloat16(kernel):
+    """Round a kernel to bfloat16."""
+    return kernel.astype(ml_dtypes.bfloat16).astype("float32")
+
+
+def to_int8(kernel):
+    """Round a kernel to 8 bits, with a scale for each output: its largest absolute value is 127 steps."""
+    scale = np.max(np.abs(kernel), axis=tuple(range(kernel.ndim - 1)), keepdims=True) / 127
+    return np.round(kernel / np.where(scale > 0, scale, 1)) * scale
+
+
+def with_rounded_kernels(model, rounded):
+    """Return a copy of a model, with each of its kernels rounded."""
+    copy = keras.models.clone_model(model)
+    paths = [weight.path for weight in model.weights]
+    copy.set_weights(
+        [
+            rounded(array) if path.endswith("/kernel") else array
+            for path, array in zip(paths, model.get_weights(), strict=True)
+        ]
+    )
+    return copy
+
+
+# === Runs ===
+
+
+def tuning(path):
+    """Write the table of trials."""
+    data, score = search.judged_by_validation()
+    table = TrainedRows(path, score)
+    for changes in TRIALS:
+        for name, build in MODELS.items():
+            config = dataclasses.replace(RECIPE, epochs=search.EPOCHS, validation_split=0, seed=0, **changes)
+            table.add({"model": name, **changes}, config, lambda: data, build)
+
+
+def best_changes(path):
+    """Return for each model the optimizer and the learning rate that validated best, from the table of trials."""
+    trials = pd.read_csv(path)
+    expected = len(TRIALS) * len(MODELS)
+    if len(trials) != expected:
+        raise ValueError(f"The table {path} must hold {expected} trials. Received: {len(trials)} rows")
+    best = trials.loc[trials.groupby("model")["val_accuracy"].idxmax()].set_index("model")
+    return best[["optimizer", "learning_rate"]].to_dict("index")
+
+
+def main(path):
+    """Write the table of the tuned models."""
+    changes = best_changes(path.with_name("comparison_tuning.csv"))
+    test = load_cifar10(TEST_IMAGES / 10_000, "cifar10")
+
+    def score(model):
+        scores = {}
+        for kind, rounded in {"": None, "bfloat16_": to_bfloat16, "int8_": to_int8}.items():
+            tested = with_rounded_kernels(model, rounded) if rounded else model
+            logits = tested.predict(test.x_test, batch_size=TEST_IMAGES, verbose=0)
+            rank = np.sum(logits > np.take_along_axis(logits, test.y_test.astype("int64"), axis=1), axis=1)
+            scores[f"{kind}accuracy"] = float(np.mean(rank == 0))
+            scores[f"{kind}top_5_accuracy"] = float(np.mean(rank < 5))
+        return scores
+
+    table = TrainedRows(path, score, test_images=TEST_IMAGES)
+    for seed in SEEDS:
+        for name, build in MODELS.items():
+            config = dataclasses.replace(RECIPE, seed=seed, **changes[name])
+            table.add({"model": name, "seed": seed}, config, functools.partial(load_cifar10, 0.1, "cifar10"), build)
