@@ -71,7 +71,7 @@ def machine() -> dict[str, str]:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "../../mml")
+    changed = git("status", "--porcelain", "--", "../../mml/*.py")
     return {
         "processor": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
         "commit": git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else ""),
