@@ -2,10 +2,10 @@
 
     python -m mml_book.results preset
 
-It trains on all 50,000 training images of CIFAR-10, about 90 minutes on two CPU cores where nothing else runs. Stopped
-by Ctrl+C and called again, it goes on after the last complete epoch. Then the packed model sees the test images,
-once. The table holds a row per epoch, and a row per class and set of test images. Its `seconds` are those of the last
-call alone.
+It trains on all 50,000 training images of CIFAR-10, about 90 minutes on two CPU cores where nothing else runs.
+Stopped by Ctrl+C and called again, it goes on after the last complete epoch. Then the packed model sees the test
+images, once. The table holds a row per epoch, and a row per class and set of test images. Its `seconds` are those of
+the last call alone.
 """
 
 import dataclasses
