@@ -19,10 +19,10 @@ import pandas as pd
 import mml.presets
 from mml.data import load_cifar10
 from mml.files import replacing
-from mml.models import vision_mlgru
 from mml.packing import load_packed, save_packed
 from mml.training import train
 from mml.training.recipe import RECIPES
+from mml.training.runs import MODELS
 from mml_book.results.table import identity, machine, provenance
 
 NAME = "cifar10"
@@ -40,7 +40,7 @@ def main(path):
     folder = mml.presets.FOLDER
     save_packed(run.model, folder / f"{NAME}.safetensors", data.class_names)
     # Without the optimizer, which a compiled model would save too, and which a clone of one has.
-    latent = vision_mlgru(CONFIG.model)
+    latent = MODELS[type(CONFIG.model)](CONFIG.model)
     latent.set_weights(run.model.get_weights())
     with replacing(folder / f"{NAME}.weights.h5") as partial:
         latent.save_weights(partial)
