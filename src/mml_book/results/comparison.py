@@ -83,9 +83,7 @@ def _attention_block(x, config, name):
 
 def convolution(config, images=None):
     """Build a convolutional network: three stages of two layers each, pooling between them and at the end."""
-    model = keras.Sequential([keras.Input(config.input_shape), layers.Normalization()])
-    for layer in random_layers(config.augmentation):
-        model.add(layer)
+    model = _front(config, images)
     for stage, filters in enumerate((48, 96, 184)):
         if stage:
             model.add(layers.MaxPooling2D())
@@ -95,22 +93,22 @@ def convolution(config, images=None):
             model.add(layers.ReLU())
     model.add(layers.GlobalAveragePooling2D())
     model.add(layers.Dense(config.num_classes, name="head"))
-    return _adapted(model, images)
+    return model
 
 
 def linear(config, images=None):
     """Build a linear classifier of pixels."""
-    model = keras.Sequential([keras.Input(config.input_shape), layers.Normalization()])
-    for layer in random_layers(config.augmentation):
-        model.add(layer)
+    model = _front(config, images)
     model.add(layers.Flatten())
     model.add(layers.Dense(config.num_classes, name="head"))
-    return _adapted(model, images)
+    return model
 
 
-def _adapted(model, images):
+def _front(config, images):
+    normalization = layers.Normalization()
+    model = keras.Sequential([keras.Input(config.input_shape), normalization, *random_layers(config.augmentation)])
     if images is not None:
-        model.layers[0].adapt(images)
+        normalization.adapt(images)
     return model
 
 
