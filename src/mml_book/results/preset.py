@@ -13,6 +13,7 @@ import json
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -46,7 +47,7 @@ def main(path):
         latent.save_weights(partial)
 
     logits = load_packed(folder / f"{NAME}.safetensors").predict(data.x_test, batch_size=256, verbose=0)
-    rank = np.sum(logits > np.take_along_axis(logits, data.y_test.astype("int64"), axis=1), axis=1)  # 0 is right
+    hits, top_5_hits = (np.array(keras.ops.in_top_k(data.y_test[:, 0], logits, k)) for k in (1, 5))
     rows = [
         {
             "part": "training",
@@ -66,8 +67,8 @@ def main(path):
                     "part": f"test, first {images:,}",
                     "class": class_name,
                     "images": int(chosen.sum()),
-                    "accuracy": np.mean(rank[:images][chosen] == 0),
-                    "top_5_accuracy": np.mean(rank[:images][chosen] < 5),
+                    "accuracy": np.mean(hits[:images][chosen]),
+                    "top_5_accuracy": np.mean(top_5_hits[:images][chosen]),
                 }
             )
     table = (
@@ -88,8 +89,8 @@ def main(path):
         "training_data": data.source,
         "test_data": f"The first {TEST_IMAGES[0]:,} test images of CIFAR-10.",
         "test_images": TEST_IMAGES[0],
-        "accuracy": round(float(np.mean(rank[: TEST_IMAGES[0]] == 0)), 4),
-        "top_5_accuracy": round(float(np.mean(rank[: TEST_IMAGES[0]] < 5)), 4),
+        "accuracy": round(float(np.mean(hits[: TEST_IMAGES[0]])), 4),
+        "top_5_accuracy": round(float(np.mean(top_5_hits[: TEST_IMAGES[0]])), 4),
         "packed_bytes": (folder / f"{NAME}.safetensors").stat().st_size,
         "model": dataclasses.asdict(CONFIG.model),
     }
