@@ -67,6 +67,7 @@ colab: .venv/ready .venv-colab/ready
 bench: .venv/peer
 	.venv/bin/python -m pytest -p no:randomly tests/benchmarks/bench_speed.py tests/benchmarks/bench_image_model.py
 	.venv/bin/python tests/benchmarks/speed_tables.py
+	.venv/bin/python -m mml_book.results.inference src/mml_book/results/inference.csv
 
 # Trains all models of the tables that `make bench` does not write, cheapest first. It takes about seven hours; stopped
 # by Ctrl+C and called again, it goes on. `.venv/bin/python -m mml_book.results --help` names the tables.
