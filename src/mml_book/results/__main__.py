@@ -1,9 +1,9 @@
-"""Measure tables anew: `make results` for all of them, cheapest first, or
+"""Regenerate the tables: `make results` for all of them, cheapest first, or
 
     python -m mml_book.results [TABLE ...]
 
-The images are those of CIFAR-10, which the command downloads, or those of the file that `CIFAR10_NPZ` names. Stopped
-by Ctrl+C and called again, it goes on: a run whose row is current is not made again, see `table.TrainedRows`.
+The command downloads CIFAR-10, or reads the file that `CIFAR10_NPZ` names. You can stop it with Ctrl+C and call it
+again: it continues, and it skips runs whose rows are current, see `table.TrainedRows`.
 
 `make bench` measures the tables of speed.
 """

@@ -1,21 +1,21 @@
-"""Train the ternary model made for images beside float models of its size, each with a learning rate tuned for it.
+"""Compare the ternary model made for images with float models of equal size, each with its own tuned learning rate.
 
     python -m mml_book.results comparison_tuning comparison
 
-The first table tunes. Each model gets the same number of trials: three learning rates for Muon and three for AdamW,
-which span a factor of nine. A trial trains on the first 4,500 images for 15 epochs. It is judged on the last 10,000
+The first table is the tuning. Each model gets the same six trials: three learning rates for Muon and three for AdamW,
+a factor of three apart. A trial trains on the first 4,500 images for 15 epochs. It is judged on the last 10,000
 training images of CIFAR-10, which it does not train on.
 
-The second trains each model with the optimizer and the learning rate that did best there, on the 10 % split, for the
-epochs of `mml.training.RECIPES[0.1]`, with five seeds, and tests it on the first 1,017 test images. Everything else
-is the same for all models: batches, schedule, weight decay, label smoothing, augmentation, and the images.
+The second table is the comparison. It trains each model with its best optimizer and learning rate, on the 10 % split,
+for the epochs of `mml.training.RECIPES[0.1]`, with five seeds. Each run is tested on the first 1,017 test images. All
+models share everything else: images, batches, schedule, weight decay, label smoothing, and augmentation.
 
 The models:
 
 - `ternary`: `mml.models.vision_mlgru`.
 - `float`: its twin `mml.models.float_vision_mlgru`, in which nothing is rounded. It is also tested with its kernels
   rounded after training, to bfloat16 and to 8 bits.
-- `attention`: the twin, with a pre-norm transformer block of attention instead of each of its blocks.
+- `attention`: the twin with each of its blocks replaced by a pre-norm transformer block with attention.
 - `convolution`: a plain convolutional network. Its kernels have four axes, so Muon leaves them to Adam.
 - `linear`: a linear classifier of pixels.
 
@@ -54,10 +54,10 @@ TRIALS: list[dict[str, Any]] = [
 
 
 def attention(config, images=None):
-    """Build the float twin with a pre-norm transformer block for each of its blocks.
+    """Build the float twin with each of its blocks replaced by a pre-norm transformer block.
 
-    The heads share the width of a token. The feed-forward network has two matrices where the twin's has three, and is
-    half as wide again, so that both have the same number of weights.
+    The widths of the heads add up to the width of a token. The feed-forward network has two matrices and the twin's
+    has three. It is 1.5 times as wide, so both have the same number of weights.
     """
     twin = float_vision_mlgru(config, images)
     x = inputs = keras.Input(config.input_shape)
@@ -162,7 +162,7 @@ def tuning(path):
 
 
 def best_changes(path):
-    """Return for each model the optimizer and the learning rate that validated best, from the table of trials."""
+    """Return the optimizer and the learning rate with the best validation accuracy, for each model."""
     trials = pd.read_csv(path)
     expected = len(TRIALS) * len(MODELS)
     if len(trials) != expected:

@@ -1,15 +1,15 @@
-"""Train the model made for images with several seeds, and without one of its parts at a time.
+"""Train the model made for images with several seeds, and with one part removed at a time.
 
     python -m mml_book.results image_model_accuracy image_model_ablation
 
-The first follows the recipes of `mml.training.RECIPES`, on the 1 % split with ten seeds, and on the 10 % split with
-three: about 25 minutes on two CPU cores. Each run is timed from an empty compilation cache.
+The first table follows `mml.training.RECIPES`, with ten seeds on the 1 % split and three seeds on the 10 % split.
+This takes about 25 minutes on two CPU cores. Each run is timed from an empty compilation cache.
 
-The second trains on the 10 % split for half the epochs, with three seeds for each variant. It takes out one change at
-a time. It also trains the seed's model by the new recipe, and the new model by the seed's recipe. That takes about
-two hours.
+The second table is an ablation. It trains on the 10 % split for half the epochs, with three seeds per variant. Most
+variants lack one part of the model. The last ones train the seed's model with the new recipe, and the new model with
+the seed's recipe. This takes about two hours.
 
-All runs are tested on the first 1,017 test images, once each.
+Each run is tested once, on the first 1,017 test images.
 """
 
 import dataclasses
@@ -49,21 +49,21 @@ def without_positions(config, images):
 
 
 def without_pooling(config, images):
-    """Build the model with a classifier of all tokens, one after the other, instead of their mean."""
+    """Build the model with a classifier that reads all tokens, concatenated, instead of their mean."""
     return _exchanged(config, images, keras.layers.GlobalAveragePooling1D, keras.layers.Flatten)
 
 
 def without_spread_biases(config, images):
-    """Build the model with forget biases that are all zero at the start."""
+    """Build the model whose forget biases all start at zero."""
     return _exchanged(config, images, VisionBlockMML, VisionBlockMML, forget_bias_initializer=None)
 
 
 def _exchanged(config, images, old, new, **changes):
-    """Build the model with the layers of a class exchanged for others."""
+    """Build the model with all layers of class `old` replaced by layers of class `new`."""
 
     def exchange(layer):
         if isinstance(layer, keras.layers.Normalization):
-            return layer  # it knows the images
+            return layer  # adapted to the images
         if type(layer) is not old:
             return type(layer).from_config(layer.get_config())
         kept = {"name": layer.name} if new is keras.layers.Flatten else layer.get_config()
@@ -77,7 +77,7 @@ def _model(**changes):
 
 
 SEED = TrainingConfig()
-# For each variant the recipe, and the function that builds the model where that is not the usual one.
+# The recipe of each variant, and the function that builds the model, or None for the default one.
 VARIANTS = {
     "whole": (WHOLE, None),
     "without overlap": (_model(patch_size=2, merge_size=2), None),

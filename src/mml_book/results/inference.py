@@ -1,10 +1,10 @@
-"""Measure the prediction of a packed model beside float models: time, memory and size of the file.
+"""Measure predictions of a packed model and of float models: time, memory, and file size.
 
     python -m mml_book.results.inference inference.csv
 
-It takes about two minutes, in which nothing else should run. The models take turns: in each round each of them
-predicts once. The memory of a model is what a process holds after a prediction, less what it held before it
-loaded the model. The program is compiled beforehand.
+This takes about two minutes. Nothing else should run meanwhile. The models take turns: in each round each of them
+predicts once. The memory of a model is what a process holds after a prediction minus what it held before it loaded
+the model. The program is compiled beforehand.
 """
 
 import datetime

@@ -1,11 +1,11 @@
-"""Train the model that comes with the package, and write it there: `mml.presets.from_preset("cifar10")`.
+"""Train the model that ships with the package as `mml.presets.from_preset("cifar10")`, and write its files.
 
     python -m mml_book.results preset
 
-It trains on all 50,000 training images of CIFAR-10, about 90 minutes on two CPU cores where nothing else runs.
-Stopped by Ctrl+C and called again, it goes on after the last complete epoch. Then the packed model sees the test
-images, once. The table holds a row per epoch, and a row per class and set of test images. Its `seconds` are those of
-the last call alone.
+Training on all 50,000 training images of CIFAR-10 takes about 90 minutes on two CPU cores if nothing else runs. You
+can stop it with Ctrl+C and call it again: it continues after the last complete epoch. Then the packed model is
+tested, once. The table holds a row per epoch, and a row per class and set of test images. Its `seconds` count the last
+call only.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ def main(path):
 
     folder = mml.presets.FOLDER
     save_packed(run.model, folder / f"{NAME}.safetensors", data.class_names)
-    # Without the optimizer, which a compiled model would save too, and which a clone of one has.
+    # A compiled model, or a clone of one, would save its optimizer too. This one has none.
     latent = MODELS[type(CONFIG.model)](CONFIG.model)
     latent.set_weights(run.model.get_weights())
     with replacing(folder / f"{NAME}.weights.h5") as partial:

@@ -46,7 +46,8 @@ TRIALS: list[dict] = [
 def with_squared_relu(config, images=None):
     """Build the model with two ternary layers and a squared ReLU between them as its feed-forward networks.
 
-    They are half as wide again as those they replace, which have three matrices. So the number of weights is equal.
+    They are 1.5 times as wide as the networks they replace, which have three matrices. So the number of weights stays
+    the same.
     """
     whole = vision_mlgru(config, images)
     x = inputs = keras.Input(config.input_shape)

@@ -1,4 +1,4 @@
-"""What the tables of trained models share: where a number comes from, and rows that are not computed again."""
+"""What the tables of trained models share: where each number comes from, and which rows are still current."""
 
 import dataclasses
 import functools
@@ -23,13 +23,13 @@ from mml.models import Augmentation
 from mml.training import TrainingConfig, compile_model, train
 from mml.training.runs import MODELS
 
-# By how much of itself a loss may differ, at each step of a fingerprint. Versions of Keras and JAX round differently,
-# which decides a few ternary weights and 8-bit inputs differently. Each step of training multiplies the difference.
+# Relative tolerance of the loss at each step of a fingerprint. Versions of Keras and JAX round differently, so a few
+# ternary weights and 8-bit inputs come out differently. The difference grows with each training step.
 TOLERANCES = (0.005, 0.03, 0.1)
 
 
 def provenance(data: ImageDataset) -> dict[str, str]:
-    """Say on which data, with what and on what a row was measured.
+    """Describe the data, the versions, and the device of a row.
 
     Args:
         data: The images that the model was trained on.
@@ -57,7 +57,7 @@ def machine() -> dict[str, str]:
     """Name the processor, and the commit of the package.
 
     Returns:
-        A dictionary of columns. A commit that ends in `+changes` is not all there was.
+        A dictionary of columns. The commit ends in `+changes` if the package had uncommitted changes.
 
     Example:
 
@@ -81,9 +81,8 @@ def machine() -> dict[str, str]:
 def fingerprint(config: TrainingConfig, build: Callable[..., keras.Model]) -> str:
     """Train for three seeded steps on synthetic images, and return the loss before each of them.
 
-    The losses change with the mathematics of the model, its initial weights, its augmentation, the loss or the
-    optimizer. They do not depend on the fields that say how long a run is and on how many images: `epochs`,
-    `batch_size`, `seed`, `validation_split` and `keep`.
+    The losses change if the mathematics of the model, its initial weights, its augmentation, the loss, or the
+    optimizer change. They do not depend on `epochs`, `batch_size`, `seed`, `validation_split`, and `keep`.
 
     Args:
         config: The recipe.
@@ -117,14 +116,14 @@ def fingerprint(config: TrainingConfig, build: Callable[..., keras.Model]) -> st
 
 
 def agree(one: str, other: str) -> bool:
-    """Say whether two fingerprints are those of the same mathematics, within the rounding of versions.
+    """Return whether two fingerprints stand for the same mathematics, up to the rounding of different versions.
 
     Args:
         one: A fingerprint.
         other: Another one.
 
     Returns:
-        Whether each loss differs by no more than `TOLERANCES` allows.
+        True if each pair of losses agrees within `TOLERANCES`.
 
     Example:
 
@@ -137,7 +136,7 @@ def agree(one: str, other: str) -> bool:
 
 
 def identity(config: TrainingConfig, build: Callable[..., keras.Model] | None = None) -> dict[str, str]:
-    """Say what makes two runs the same, apart from the images.
+    """Identify a run, apart from its images.
 
     Args:
         config: The recipe.
@@ -159,7 +158,7 @@ def identity(config: TrainingConfig, build: Callable[..., keras.Model] | None = 
     'mml.models.transformers.vision_transformer'
     """
     build = build or MODELS[type(config.model)]
-    # What the fingerprint does not depend on is the same for all, so that each is computed once.
+    # Fields that do not affect the fingerprint get fixed values, so that the cache computes each fingerprint once.
     short = dataclasses.replace(config, epochs=1, batch_size=1, seed=0, validation_split=0.1, keep="best")
     return {
         "recipe": json.dumps(dataclasses.asdict(config), sort_keys=True),
@@ -204,14 +203,14 @@ def read_recipe(row: dict[str, Any]) -> tuple[TrainingConfig, Callable[..., kera
 
 
 class TrainedRows:
-    """The rows of a table, one per run. It is written after each run.
+    """The rows of a table, one per run. The file is written after each run.
 
-    A row that the table already holds is not computed again, as long as it is current. It is current if it has the
-    same recipe, the same function that builds the model, and a `fingerprint` that agrees with today's.
+    A row that the file already holds is kept if it is current: the recipe and the function that builds the model are
+    the same, and its `fingerprint` agrees with that of today's code.
 
     Args:
         path: The file, which need not be there.
-        score: Function from a trained model to the columns that say how good it is.
+        score: Function that takes a trained model and returns its scores, a dictionary of columns.
         **columns: Further columns, the same in each row.
 
     Example:
@@ -235,7 +234,7 @@ class TrainedRows:
         """Train from an empty compilation cache, score the model and write the table, unless the row is current.
 
         Args:
-            key: The columns that tell the row from others. A row with the same key is replaced.
+            key: The columns that identify the row. A row with the same key is replaced.
             config: The recipe.
             data: Function that returns the images to train on.
             build: As for `mml.training.train`.
