@@ -38,7 +38,7 @@ def depart_citation(self: HTML5Translator, node):
 
 
 def leave_thebe_out(app):
-    """Disconnect sphinx-thebe, which jupyter-book always loads. Its script fails, because the page contains it twice."""
+    """Disconnect sphinx-thebe, which jupyter-book always loads. Its script is there twice and fails."""
     for listeners in app.events.listeners.values():
         for listener in [each for each in listeners if each.handler.__module__ == "sphinx_thebe"]:
             listeners.remove(listener)
