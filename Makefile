@@ -73,7 +73,7 @@ bench: .venv/peer
 results: .venv/ready
 	.venv/bin/python -W ignore -m mml_book.results
 
-# Checks that the pages of other sites that the book links to exist.
+# Checks that the book's links to other sites work.
 links: book
 	.venv/bin/jupyter-book build _build/source --path-output _build/links --builder linkcheck
 
