@@ -1,10 +1,10 @@
-"""Build the site: papermill runs each chapter once, jupyter-book prints what papermill ran.
+"""Build the site: papermill runs each chapter once, and jupyter-book turns the results into pages.
 
     python book/build.py DEMO_SPLIT=0.01 EPOCHS=5
 
-`_build/run` is the folder the chapters run in, so that they share one `runs/`. It starts empty, so that each figure
-on the site comes from this build. `_build/source` is the book with its chapters as executed. The finished site takes
-the place of `_build/html` in the last step: a build that fails or is interrupted leaves the site that was there.
+The chapters run in the folder `_build/run`, so that they share one `runs/`. The folder starts empty, so that each
+figure on the site comes from this build. `_build/source` is the book with its executed chapters. The finished site
+replaces `_build/html` in the last step, so a build that fails or is interrupted leaves the previous site in place.
 """
 
 import ast
@@ -45,13 +45,13 @@ def toc_files(node):
 
 
 def parameters_in_force(chapter, given):
-    """The parameters of a chapter: its own values, and in their place those given that it knows."""
+    """Return the parameters of a chapter: its own values, replaced by given values where it has that parameter."""
     own = papermill.inspect_notebook(str(chapter))
     return {name: given.get(name, ast.literal_eval(own[name]["default"])) for name in own}
 
 
 def describe(cells, index):
-    """Name a cell so that an author finds it: its id, section and first line."""
+    """Describe a cell by its id, section, and first line, so that an author can find it."""
     section = "before the first heading"
     for cell in cells[: index + 1]:
         if cell.cell_type == "markdown":
@@ -62,7 +62,7 @@ def describe(cells, index):
 
 
 def run_chapter(chapter, executed, given, folder):
-    """Run one chapter with papermill in `folder`, write it to `executed`, and return it with papermill's notes."""
+    """Run one chapter with papermill in `folder`, write it to `executed`, and return it with papermill's metadata."""
     print(f"Running {chapter.name}", file=sys.stderr)
     try:
         notebook = papermill.execute_notebook(
@@ -71,10 +71,10 @@ def run_chapter(chapter, executed, given, folder):
             parameters=parameters_in_force(chapter, given),
             cwd=str(folder),
             kernel_name="python3",
-            coalesce_streams=True,  # of a progress bar the page shows the last state
+            coalesce_streams=True,  # so that the page shows only the last state of a progress bar
         )
     except (PapermillExecutionError, DeadKernelError) as error:
-        # papermill marks the failure with cells of its own, which its cell index does not count.
+        # papermill adds cells that mark the failure, but its cell index does not count them.
         cells = [
             cell
             for cell in nbformat.read(executed, as_version=4).cells
@@ -90,9 +90,9 @@ def run_chapter(chapter, executed, given, folder):
 
 
 def page(notebook):
-    """A chapter as executed, made ready for print."""
+    """Return an executed chapter, prepared for the site."""
     notebook = copy.deepcopy(notebook)
-    # papermill's notes hold the paths and times of this machine.
+    # papermill's metadata contains paths and times of this machine.
     notebook.metadata.pop("papermill")
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
@@ -102,14 +102,14 @@ def page(notebook):
 
 
 def build(root, given):
-    """Build the site of the book at `root` with the parameters `given`; returns the path of its first page."""
+    """Build the site of the book at `root` with the parameters `given`, and return the path of its first page."""
     output = root / "_build"
     run, source, site = output / "run", output / "source", output / "site"
     for folder in (run, source, site):
         shutil.rmtree(folder, ignore_errors=True)
     run.mkdir(parents=True)
 
-    # The chapters are left out of the copy: papermill writes them there.
+    # Do not copy the chapters, because papermill writes them there.
     shutil.copytree(
         root / "book",
         source / "book",
@@ -133,16 +133,16 @@ def build(root, given):
         try:
             path.write_text(fill(path.read_text(encoding="utf-8"), facts), encoding="utf-8")
         except KeyError as error:
-            raise BuildError(f"{path.name} names {error}, which no chapter of this build gave") from None
+            raise BuildError(f"{path.name} names {error}, which no chapter of this build provides") from None
 
-    print("Printing the pages", file=sys.stderr)
+    print("Rendering the pages", file=sys.stderr)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(site)]
-    # What jupyter-book says on success names a folder that is about to move; warnings come on stderr.
+    # Hide jupyter-book's output on success, which names a folder that is about to move. Warnings go to stderr.
     printed = subprocess.run([*command, "-n", "-W", "--keep-going"], stdout=subprocess.PIPE, text=True, check=False)
     if printed.returncode:
         raise BuildError(f"jupyter-book found problems\n{printed.stdout}")
 
-    # For the first page's demonstration.
+    # The demo on the first page loads this file.
     shutil.copy(PRESETS["cifar10"].packed_path, site / "_build" / "html" / "_static" / "demo" / "model.safetensors")
 
     nowhere = broken(site / "_build" / "html")
@@ -164,4 +164,4 @@ if __name__ == "__main__":
     except (BuildError, ValueError) as error:
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
-        sys.exit("Interrupted; the site that was there is untouched")
+        sys.exit("Interrupted; the previous site is unchanged")

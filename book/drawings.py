@@ -1,6 +1,6 @@
 """Draw the book's vector graphics: python book/drawings.py
 
-Each lies on a white card, so that it reads the same on a dark page.
+Each drawing except the logo has a white card behind it, so that it looks the same on a dark page.
 """
 
 import random
@@ -31,7 +31,7 @@ def arrow(x, y, words, size):
 
 
 def picture(width, height, title, parts, card=True):
-    """A whole SVG file; `title` is what a screen reader says."""
+    """Return a complete SVG file. A screen reader reads `title` aloud."""
     background = f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>' if card else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
@@ -40,7 +40,7 @@ def picture(width, height, title, parts, card=True):
 
 
 def pixel(row, column):
-    """A landscape of 12 x 12 pixels: sky, sun, two hills."""
+    """Return the color of one pixel of a 12 x 12 landscape: sky, sun, and two hills."""
     if (row - 3) ** 2 + (column - 8.5) ** 2 < 4.5:
         return "#f2b134"
     if row >= 11 - column / 2:
@@ -51,7 +51,7 @@ def pixel(row, column):
 
 
 def image_to_tokens(x, y, size):
-    """An image, cut into 3 x 3 patches, each a token; 720 wide, 250 high."""
+    """Draw an image that is cut into 3 x 3 patches, each of which becomes a token. Width 720, height 250."""
     parts = []
     for row in range(12):
         for column in range(12):
@@ -68,7 +68,7 @@ def image_to_tokens(x, y, size):
 
 
 def weights_to_sums(x, y, size):
-    """Latent weights, their ternary values, and what is left of a product with them; 720 wide, 250 high."""
+    """Draw latent weights, their ternary values, and the sum that a product becomes. Width 720, height 250."""
     normal = random.Random(3)
     weights = [[normal.gauss(0, 1) for _ in range(6)] for _ in range(6)]
     scale = sum(abs(w) for row in weights for w in row) / 36
@@ -84,48 +84,48 @@ def weights_to_sums(x, y, size):
                 text(across + 307, down + 19, SIGN[t], 19, "#ffffff"),
             ]
 
-    # One column of the ternary matrix, written out: which inputs are added, which subtracted.
+    # One column of the ternary matrix, written out: which inputs are added, and which are subtracted.
     for row, t in enumerate(row[0] for row in ternary):
         term = f"{SIGN[t]} x{row + 1}" if t else "skip"
         parts.append(text(x + 628, y + 75 + 28 * row, term, 20, COLOUR[t] if t else FLOATS))
-    names = [(114, "weights"), (378, "−1, 0 or +1"), (628, "only sums")]
+    names = [(114, "weights"), (378, "−1, 0, or +1"), (628, "only sums")]
     parts += [text(x + across, y + 36, words, size) for across, words in names]
     return [*parts, arrow(x + 212, y + 138, "round", 0.85 * size), arrow(x + 476, y + 138, "add", 0.85 * size)]
 
 
 OVERVIEW = (
-    "An image is cut into patches that become tokens; weights are rounded to −1, 0 or +1, "
+    "An image is cut into patches that become tokens; weights are rounded to −1, 0, or +1, "
     "so that a product with them needs only sums."
 )
 
 
 def overview():
-    """The picture of the README, and of the first page where that is narrow."""
+    """Draw the picture for the README, and for the first page on a narrow screen."""
     return picture(720, 520, OVERVIEW, image_to_tokens(0, 0, 20) + weights_to_sums(0, 270, 20))
 
 
 def banner():
-    """The same in one row, for a wide first page."""
+    """Draw the same picture in one row, for the first page on a wide screen."""
     return picture(1410, 260, OVERVIEW, image_to_tokens(0, 4, 28) + weights_to_sums(700, 4, 28))
 
 
 MARK = [[1, 0, -1], [-1, 1, 0], [0, -1, 1]]
-MARK_COLOUR = {**COLOUR, 0: "#9a9a9a"}  # seen on white and on black, for the mark has no card
+MARK_COLOUR = {**COLOUR, 0: "#9a9a9a"}  # visible on white and on black, because the logo has no card
 
 
 def logo():
-    """A ternary matrix of 3 x 3."""
+    """Draw a ternary matrix of 3 x 3."""
     parts = []
     for row in range(3):
         for column in range(3):
             t, x, y = MARK[row][column], 4 + 32 * column, 4 + 32 * row
             parts.append(square(x, y, 28, MARK_COLOUR[t], radius=5))
             parts.append(text(x + 14, y + 22, SIGN[t], 26, "#ffffff"))
-    return picture(100, 100, "A matrix of three by three squares: plus, nothing or minus.", parts, card=False)
+    return picture(100, 100, "A matrix of three by three squares: plus, nothing, or minus.", parts, card=False)
 
 
 def icon():
-    """The same without signs, as an image of 48 x 48 pixels."""
+    """Draw the logo without signs, as an image of 48 x 48 pixels."""
     image = Image.new("RGBA", (48, 48))
     for row in range(3):
         for column in range(3):
@@ -148,7 +148,7 @@ STAGES = [
 
 
 def shapes():
-    """The model as a column of tensors, with their shapes and the layers between them."""
+    """Draw the model as a column of tensors, with their shapes and the layers between them."""
     parts = []
     for index, (name, shape, layer) in enumerate(STAGES):
         y = 16 + 84 * index

@@ -1,6 +1,7 @@
-"""What a page can say of the run that built it: on which data, for how long, with what, and what came of it.
+"""Facts about the run that built the site: its data, how long it took, the software, and the results.
 
-A Markdown page asks for a fact by a comment, such as `<!-- data-source -->`; `build.py` puts the fact in its place.
+A Markdown page asks for a fact with a comment, such as `<!-- data-source -->`. `build.py` replaces the comment by the
+fact.
 """
 
 import datetime
@@ -22,22 +23,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def tagged(notebook, tag):
-    """The cells of a notebook that have this tag."""
+    """Return the cells of a notebook that have this tag."""
     return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
 
 
 def printed(cell):
-    """What a cell printed."""
+    """Return what a cell printed."""
     return "".join(output["text"] for output in cell.outputs if output.output_type == "stream").strip()
 
 
 def title(notebook):
-    """The heading of a chapter."""
+    """Return the heading of a chapter."""
     return re.match(r"# (.+)", notebook.cells[0].source)[1]
 
 
 def duration(seconds):
-    """A time for people, on one line.
+    """Format seconds for a reader, without line breaks.
 
     >>> [text.replace("\N{NO-BREAK SPACE}", " ") for text in map(duration, (7.4, 96, 3780))]
     ['7 s', '1 min 36 s', '1 h 3 min']
@@ -54,7 +55,7 @@ def duration(seconds):
 
 
 def headline(text):
-    """The first bold words of a text, and the sentence that they stand in, without marks.
+    """Return the first bold words of a text and the sentence that contains them, without the asterisks.
 
     >>> headline("First. The file is **9 times** smaller than **that** one. Last.")
     ('9 times', 'The file is 9 times smaller than that one.')
@@ -64,7 +65,7 @@ def headline(text):
 
 
 def cards(notebooks):
-    """A card for each Markdown text that a cell tagged `at-a-glance` shows: its number, its sentence, its chapter."""
+    """Return a card for each Markdown text that a cell tagged `at-a-glance` shows: number, sentence, and chapter."""
     lines = [":::::{grid} 1 2 4 4", ":gutter: 2", ":class-container: at-a-glance", ""]
     for name, notebook in notebooks.items():
         for cell in tagged(notebook, "at-a-glance"):
@@ -76,13 +77,13 @@ def cards(notebooks):
 
 
 def seconds(cell):
-    """How long papermill took over a cell."""
+    """Return how long a cell ran, in seconds, according to papermill."""
     return cell.metadata.get("papermill", {}).get("duration") or 0
 
 
 def executions(notebooks):
-    """A table of the chapters: when each was run, and for how long."""
-    lines = ["| Chapter | Began (UTC) | Took | Longest cell | Cells with code |", "|---|---|--:|--:|--:|"]
+    """Return a table of the chapters with the time when each began and how long it took."""
+    lines = ["| Chapter | Began (UTC) | Took | Longest cell | Code cells |", "|---|---|--:|--:|--:|"]
     for name, notebook in notebooks.items():
         notes = notebook.metadata.papermill
         began = datetime.datetime.fromisoformat(notes.start_time).astimezone(datetime.UTC)
@@ -95,7 +96,7 @@ def executions(notebooks):
 
 
 def machine():
-    """Versions and processor of the machine that this runs on, as a table."""
+    """Return a table of the processor of this machine and the installed versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["book"]]
     rows = {
@@ -105,11 +106,12 @@ def machine():
     }
     for package in [*(re.match(r"[\w-]+", name)[0] for name in needed), "papermill", "jupyter-book"]:
         rows[package] = version(package)
-    return "\n".join(["| What | Which |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    return "\n".join(["| Component | Model or version |", "|---|---|", *lines])
 
 
 def recipe():
-    """The values of the book's recipe, by name."""
+    """Return the values of the book's recipe, by name."""
     config = TrainingConfig()
     values = {**vars(config), **vars(config.model), "num_patches": config.model.num_patches}
     values["pixels"], values["channels"] = config.model.input_shape[1:]
@@ -118,7 +120,7 @@ def recipe():
 
 
 def preset():
-    """What the first page says of the model that comes with the package."""
+    """Return what the first page says about the model that comes with the package."""
     cifar10 = PRESETS["cifar10"]
     return {
         "preset accuracy": f"{100 * cifar10.accuracy:.0f}\N{NO-BREAK SPACE}%",
@@ -127,11 +129,11 @@ def preset():
 
 
 def gather(notebooks, parameters):
-    """Every fact by its name.
+    """Return every fact, by name.
 
     Args:
         notebooks: The chapters as papermill ran them, by file name without suffix, in reading order.
-        parameters: What was passed to all of them.
+        parameters: The parameters that were passed to all of them.
     """
     facts = {
         f"ran-for {name}": duration(notebook.metadata.papermill.duration) for name, notebook in notebooks.items()
@@ -149,7 +151,7 @@ def gather(notebooks, parameters):
 
 
 def fill(text, facts):
-    """Replace each comment of a Markdown page by the fact that it names; KeyError names one that is not there.
+    """Replace each comment in a Markdown page by the fact that it names. Raise KeyError if there is none.
 
     >>> fill("It took <!-- ran-for one -->.", {"ran-for one": "7 s"})
     'It took 7 s.'

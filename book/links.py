@@ -1,6 +1,6 @@
-"""Find the links of a built site that lead nowhere on it: python book/links.py FOLDER
+"""Find the broken links within a built site: python book/links.py FOLDER
 
-Pages, pictures, downloads and anchors are looked up. Links to other sites are not: `make links` asks those.
+The script checks pages, pictures, downloads, and anchors. `make links` checks links to other sites.
 """
 
 import sys
@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 
 
 def targets(page):
-    """The anchors of a page, and what it links to: pairs of a path, empty for the page itself, and an anchor."""
+    """Return a page's anchors and its links, which are pairs of a path (empty for the page itself) and an anchor."""
     soup = BeautifulSoup(page.read_bytes(), "html.parser")
     anchors = {tag[name] for name in ("id", "name") for tag in soup.find_all(attrs={name: True})}
     links = set()
@@ -24,7 +24,7 @@ def targets(page):
 
 
 def broken(site):
-    """The links that lead nowhere, a line each, for the site in the folder `site`."""
+    """Return the broken links of the site in the folder `site`, one line for each."""
     pages = {page.resolve(): targets(page) for page in sorted(site.rglob("*.html")) if "_static" not in page.parts}
     found = []
     for page, (_, links) in pages.items():

@@ -1,4 +1,4 @@
-"""What the site has beyond jupyter-book: formulas as MathML, dates of pages, and API pages that know the chapters."""
+"""What the site adds to jupyter-book: formulas as MathML, dates on pages, and links from API pages to chapters."""
 
 import ast
 import inspect
@@ -18,17 +18,17 @@ os.environ.setdefault("KERAS_BACKEND", "jax")  # for the API pages, which import
 
 
 def visit_math(self: HTML5Translator, node):
-    """Write a formula as MathML, which browsers draw and read out by themselves."""
+    """Write a formula as MathML, which browsers can display and read aloud without a script."""
     display = "block" if isinstance(node, nodes.math_block) else "inline"
     formula = latex2mathml.converter.convert(node.astext(), display=display)
-    if display == "block":  # the keyboard scrolls one that is wider than the page
+    if display == "block":  # so that the keyboard can scroll a formula that is wider than the page
         formula = self.starttag(node, "div", CLASS="math", tabindex="0") + formula + "</div>\n"
     self.body.append(formula)
     raise nodes.SkipNode
 
 
 def visit_citation(self: HTML5Translator, node):
-    """Write an entry of the bibliography without the role that docutils gives it, which is deprecated."""
+    """Write an entry of the bibliography without the deprecated role that docutils gives it."""
     self.body.append(self.starttag(node, "div", CLASS="citation"))
 
 
@@ -38,14 +38,14 @@ def depart_citation(self: HTML5Translator, node):
 
 
 def leave_thebe_out(app):
-    """Disconnect sphinx-thebe, which jupyter-book always loads; its script fails, for it is there twice."""
+    """Disconnect sphinx-thebe, which jupyter-book always loads. Its script is there twice and fails."""
     for listeners in app.events.listeners.values():
         for listener in [each for each in listeners if each.handler.__module__ == "sphinx_thebe"]:
             listeners.remove(listener)
 
 
 def last_changed(book):
-    """The day of the last commit of each file of the book, by its path without suffix below the root."""
+    """Return the day of the last commit of each file of the book, by its path below the root, without suffix."""
     log = subprocess.run(
         ["git", "log", "--format=%cs", "--name-only", "--", "."],
         cwd=book,
@@ -63,14 +63,14 @@ def last_changed(book):
 
 
 def arxiv_keys(path):
-    """The citation key of each entry of a bibliography that has an arXiv address, by its arXiv number."""
+    """Return the citation key of each bibliography entry that has an arXiv address, by arXiv number."""
     entries = pybtex.database.parse_file(str(path)).entries
     addresses = {key: entry.fields.get("url", "") for key, entry in entries.items()}
     return {url.rpartition("/")[2]: key for key, url in addresses.items() if url.startswith("https://arxiv.org/abs/")}
 
 
 def cite(papers, text, citation):
-    """Add a citation after each `arXiv:…` or linked arXiv address in a text.
+    """Add a citation after each `arXiv:…` and each linked arXiv address in a text.
 
     >>> cite({"1910.07467": "zhang2019root"}, "the [norm](https://arxiv.org/abs/1910.07467) here", "{cite:p}`%s`")
     'the [norm](https://arxiv.org/abs/1910.07467) {cite:p}`zhang2019root` here'
@@ -84,9 +84,10 @@ def cite(papers, text, citation):
 
 
 def names_used(notebook):
-    """The full names of the classes and functions of `mml` and `mml_book` that a chapter's code uses.
+    """Return the full names of the classes and functions of `mml` and `mml_book` that a chapter's code uses.
 
-    `from mml.layers import DenseMML` counts, and `figures.matrices(...)` after `from mml_book import figures`.
+    `from mml.layers import DenseMML` counts, and so does `figures.matrices(...)` after
+    `from mml_book import figures`.
     """
     used, modules = set(), {}
     for cell in notebook.cells:
@@ -103,7 +104,7 @@ def names_used(notebook):
 
 
 def chapters_that_use(book):
-    """For each chapter, as Sphinx names its document, the full names of what it uses of the two packages."""
+    """Return, for each chapter by its Sphinx document name, the full names that it uses from the two packages."""
     return {
         f"/book/{path.stem}": names_used(nbformat.read(path, as_version=4))
         for path in sorted(book.glob("[0-9][0-9]_*.ipynb"))
@@ -111,7 +112,7 @@ def chapters_that_use(book):
 
 
 def signature(app, what, name, obj, options, arguments, returned):
-    """Show the arguments of a layer's own `__init__`; Keras wraps `__new__`, which takes anything."""
+    """Show the arguments of a layer's own `__init__`, because Keras wraps `__new__`, which accepts anything."""
     if what == "class" and obj.__module__.split(".")[0] == "mml":
         own = inspect.signature(obj.__init__)
         return str(own.replace(parameters=list(own.parameters.values())[1:])), None
@@ -119,7 +120,7 @@ def signature(app, what, name, obj, options, arguments, returned):
 
 
 def lighten(app, pagename, templatename, context, doctree):
-    """Leave out of a page what it would load and not show: cards' styles, and a font for the one sign of GitHub."""
+    """Remove what a page would load but not use: the styles of cards, and a font just for the GitHub icon."""
     unused = (
         ["sphinx-thebe"] if "sd-card" in context.get("body", "") else ["sphinx-thebe", "sphinx-design", "design-tabs"]
     )
@@ -131,7 +132,7 @@ def lighten(app, pagename, templatename, context, doctree):
 
 
 def setup(app):
-    """Called by Sphinx."""
+    """Register everything with Sphinx, which calls this function."""
     papers = arxiv_keys(BOOK / "references.bib")
     days = last_changed(BOOK)
     chapters = chapters_that_use(Path(app.srcdir) / "book")
@@ -139,7 +140,7 @@ def setup(app):
     def mend_notebook(app, docname, source):
         if Path(app.env.doc2path(docname)).suffix == ".ipynb":
             text = cite(papers, source[0], "{cite:p}`%s`")
-            # pandas leaves the corner of a table empty, which is no heading
+            # pandas leaves the corner of a table empty, and an empty cell is not a heading
             source[0] = text.replace("<th></th>", "<td></td>")
 
     def link_docstring(app, what, name, obj, options, lines):

@@ -1,7 +1,7 @@
-"""What only the chapters of the book need: `mml_book.figures` draws, `mml_book.results` holds what was measured.
+"""What only the chapters of the book need: figures in `mml_book.figures`, and measurements in `mml_book.results`.
 
-The package needs what the extra `book` installs. The chapters' set-up cell imports it to find out whether that is
-there: the core of `mml` alone does not run a chapter.
+The package needs the dependencies that the extra `book` installs. The set-up cell of each chapter imports it to find
+out whether they are installed, because the core of `mml` is not enough to run a chapter.
 
 Raises:
     ImportError: If a package of the extra `book` is missing.

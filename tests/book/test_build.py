@@ -170,7 +170,7 @@ def test_a_page_cannot_name_data_that_no_chapter_printed(book):
     process = start(book)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert output.endswith("Error: intro.md names 'data-source', which no chapter of this build gave\n")
+    assert output.endswith("Error: intro.md names 'data-source', which no chapter of this build provides\n")
 
 
 def test_a_link_or_picture_that_is_not_there_is_an_error(book, capfd):

@@ -39,7 +39,7 @@ def test_running_sum_adds_subtracts_and_skips():
 
 @pytest.mark.parametrize(("x", "weights"), [([1, 2], [1]), ([1, 2], [1, 3]), ([[1]], [[1]])])
 def test_running_sum_refuses_others(x, weights):
-    with pytest.raises(ValueError, match="`x_quantized` and `weights` must be of one length"):
+    with pytest.raises(ValueError, match="`x_quantized` and `weights` must have the same length"):
         figures.running_sum(x, weights)
 
 
@@ -58,5 +58,5 @@ def test_predictions_beside_shows_the_first_models_classes_for_each_model():
 
 
 def test_predictions_beside_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"`predictions` must be of shape \(1, 2\). Received: 'a' of \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"`predictions` must have shape \(1, 2\). Received: shape \(1, 3\) of 'a'"):
         figures.predictions_beside(np.zeros((1, 8, 8, 3)), {"a": np.zeros((1, 3))}, ("cat", "dog"))

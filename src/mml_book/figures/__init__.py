@@ -1,4 +1,4 @@
-"""Figures of the book: each function takes arrays or tables and returns a matplotlib figure."""
+"""Figures of the book. Each function takes arrays or tables and returns a matplotlib figure."""
 
 from mml_book.figures.charts import learning_curve, stacked_bars
 from mml_book.figures.data_preparation import channel_histograms, class_counts, split_areas

@@ -1,4 +1,4 @@
-"""Charts for several chapters, and the colours and markers that charts share."""
+"""Charts for several chapters, and the colors and markers that charts share."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,12 +11,12 @@ HATCHES = ("", "///", "...", "xx")
 
 
 def learning_curve(long, name, chance):
-    """Draw one quantity after each epoch, with one line per set of images, and the value that guessing gives.
+    """Draw one quantity after each epoch, with one line per set of images, and mark the value of a random guess.
 
     Args:
         long: A `pandas.DataFrame` with the columns `epoch`, `value` and `images`, one row per point.
         name: Label of the quantity.
-        chance: Its value for a model that guesses.
+        chance: The value of the quantity for a model that guesses.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -38,12 +38,12 @@ def learning_curve(long, name, chance):
 
 
 def stacked_bars(table, xlabel, label):
-    """Draw one bar per row of a table, with one piece per column and the sum beside it.
+    """Draw one bar per row of a table, with one segment per column, and its total next to it.
 
     Args:
-        table: A `pandas.DataFrame` of numbers of at least 0.
-        xlabel: What the numbers are.
-        label: Function from a row's sum to the text beside its bar.
+        table: A `pandas.DataFrame` of nonnegative numbers.
+        xlabel: What the numbers measure.
+        label: Function that turns the total of a row into the text next to its bar.
 
     Returns:
         A `matplotlib.figure.Figure`.

@@ -1,4 +1,4 @@
-"""Figures of the chapter on data preparation: the split, the classes, and the channels before and after scaling."""
+"""Figures for the chapter on data preparation: the split, the classes, and the channels before and after scaling."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,17 +8,17 @@ from mml.data import CIFAR10_TEST, CIFAR10_TRAIN
 
 
 def split_areas(n_train, n_test):
-    """Draw how much of CIFAR-10 is used, as areas in proportion to the numbers of images.
+    """Draw how much of CIFAR-10 is used, as areas proportional to the numbers of images.
 
     Args:
-        n_train: Training images used, of 50,000.
-        n_test: Test images used, of 10,000.
+        n_train: Number of training images used, out of 50,000.
+        n_test: Number of test images used, out of 10,000.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If more images are used than there are, or none.
+        ValueError: If a number of images is not positive, or exceeds the number that CIFAR-10 has.
 
     Example:
 
@@ -47,10 +47,10 @@ def split_areas(n_train, n_test):
 
 
 def class_counts(labels, class_names):
-    """Draw how many images each class has, and the range that an even random draw would give.
+    """Draw how many images each class has, and the range to expect if all classes are equally likely.
 
-    The gray band reaches two standard deviations of a binomial count to either side of the even share. About one bar
-    in twenty lies outside by chance.
+    The gray band reaches two standard deviations of a binomial count to either side of the even share. By chance,
+    about one bar in twenty ends outside the band.
 
     Args:
         labels: Labels `[images, 1]`, integers that are indices into `class_names`.
@@ -91,7 +91,7 @@ def class_counts(labels, class_names):
 
 
 def channel_histograms(images, mean, std):
-    """Draw the distribution of each color channel, as it is and normalized.
+    """Draw the distribution of each color channel, before and after normalization.
 
     Args:
         images: Images `[images, height, width, 3]`, uint8.
@@ -120,7 +120,7 @@ def channel_histograms(images, mean, std):
     palette = sns.color_palette("colorblind")
     levels = np.arange(256)
     figure, axes = plt.subplots(1, 2, figsize=(6.5, 3.6), sharey=True, layout="constrained")
-    # Each line is thinner than the one before, so that equal channels show as one line inside the other.
+    # Each line is thinner than the one before it, so that lines of equal channels remain visible inside each other.
     for channel, (name, color, width) in enumerate(
         zip(("red", "green", "blue"), (palette[3], palette[2], palette[0]), (6, 3.5, 1.5), strict=True)
     ):

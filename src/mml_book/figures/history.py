@@ -1,4 +1,4 @@
-"""Figures of the chapter on history: a run's scores, its mistakes, and how much the seed matters."""
+"""Figures for the chapter on history: a run's scores, its mistakes, and how much the seed matters."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,11 +7,11 @@ from matplotlib.ticker import PercentFormatter
 
 
 def scores_with_errors(scores, chance):
-    """Draw scores with bars of two standard errors, and the values that guessing gives.
+    """Draw scores with error bars of two standard errors, and mark the values of a random guess.
 
     Args:
-        scores: A `pandas.DataFrame` with the columns `score` and `standard error`, its index the names.
-        chance: For each score, its value for a model that guesses.
+        scores: A `pandas.DataFrame` with the columns `score` and `standard error`, indexed by name.
+        chance: The value of each score for a model that guesses.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -29,7 +29,7 @@ def scores_with_errors(scores, chance):
     axes.plot(chance, rows, "|", color="0.3", markersize=22, markeredgewidth=2, label="guessing")
     axes.set(yticks=rows, yticklabels=scores.index, xlim=(0, 1.04), ylim=(len(rows) - 0.5, -0.5), xlabel="test score")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # inside, no place is free for all scores
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # no spot inside is free for all scores
     return figure
 
 
@@ -37,7 +37,7 @@ def confusion(counts, class_names):
     """Draw a confusion matrix.
 
     Args:
-        counts: Integer array `[classes, classes]`; rows are the true classes, columns the answers.
+        counts: Integer array `[classes, classes]`. Rows are the true classes, and columns are the answers.
         class_names: Name of each class.
 
     Returns:
@@ -61,7 +61,7 @@ def confusion(counts, class_names):
         yticklabels=class_names,
         ax=axes,
     )
-    axes.set(xlabel="answer of the model", ylabel="true class")
+    axes.set(xlabel="model's answer", ylabel="true class")
     axes.tick_params(axis="x", rotation=45)
     return figure
 
@@ -71,7 +71,7 @@ def labelled_images(images, titles):
 
     Args:
         images: Array `[images, height, width, channels]`, uint8.
-        titles: A string for each.
+        titles: A string for each image.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -98,7 +98,7 @@ def labelled_images(images, titles):
 
 
 def seed_scores(seeds):
-    """Draw the accuracies of runs with several seeds, a row for each number of test images.
+    """Draw the accuracies of runs with several seeds, with one row per number of test images.
 
     The bar behind the dots reaches two standard errors of a sample of that size to either side of the mean.
 
@@ -116,7 +116,7 @@ def seed_scores(seeds):
     """
     groups = seeds.groupby("test_images")["accuracy"]
     figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
-    axes.use_sticky_edges = False  # the widest bar ends inside the axes
+    axes.use_sticky_edges = False  # so that the widest bar ends inside the axes
     for row, (images, accuracy) in enumerate(groups):
         mean = accuracy.mean()
         error = np.sqrt(mean * (1 - mean) / images)

@@ -1,4 +1,4 @@
-"""Figures of the chapter on a model made for images: its windows, shifts and scans, its training and its gates."""
+"""Figures for the chapter on a model made for images: its windows, shifts, and scans, its training, and its gates."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,17 +10,17 @@ from mml_book.figures.charts import COLORS, MARKERS
 
 
 def overlapping_windows(image, patch_size, strides, positions):
-    """Draw an image with some of its overlapping patches framed, and each of these patches beside it.
+    """Draw an image with frames around some of its overlapping patches, and these patches next to it.
 
     Args:
         image: Image `[height, width, channels]`, uint8, or floats from 0 to 1.
         patch_size: Edge of a patch in pixels.
-        strides: Pixels from one patch to the next.
+        strides: Distance from one patch to the next, in pixels.
         positions: `(row, column)` of up to five patches in the grid that `mml.ops.patchify` makes with
             `padding="same"`.
 
     Returns:
-        A `matplotlib.figure.Figure`, the axes of the image in pixels.
+        A `matplotlib.figure.Figure`. The axes of the image are in pixels.
 
     Raises:
         ValueError: If there are no positions or more than five, or if a position is not in the grid.
@@ -45,7 +45,7 @@ def overlapping_windows(image, patch_size, strides, positions):
         )
     patches = ops.convert_to_numpy(patchify(image[None], patch_size, strides, "same"))[0]
     patches = patches.reshape(rows, columns, patch_size, patch_size, channels)
-    # Zeros are added on both sides, and the odd one at the end.
+    # The zeros are split between both sides. If their number is odd, the extra one is at the end.
     above = max(0, (rows - 1) * strides + patch_size - height) // 2
     left = max(0, (columns - 1) * strides + patch_size - width) // 2
 
@@ -70,19 +70,19 @@ def overlapping_windows(image, patch_size, strides, positions):
 
 
 def token_shift(origins, grid, position):
-    """Draw where the features of one token come from: the tokens of an image, and the features of that one.
+    """Draw the tokens of an image and the features of one token, with colors that show where the features come from.
 
     Args:
-        origins: Number of the token, in raster order, that each feature comes from, `[features]`.
-        grid: Rows and columns of tokens.
+        origins: For each feature, the number of the token that it comes from, in raster order, `[features]`.
+        grid: Numbers of rows and columns of tokens.
         position: `(row, column)` of the token whose features are drawn.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes. A token that gives features has a colour of its own, and its
-        features have the same.
+        A `matplotlib.figure.Figure` with two axes. Each token that contributes features has its own color, and its
+        features have the same color.
 
     Raises:
-        ValueError: If features come from more than five tokens, since there are five colours.
+        ValueError: If features come from more than five tokens, because there are five colors.
 
     Example:
 
@@ -122,13 +122,13 @@ def token_shift(origins, grid, position):
 
 
 def visiting_orders(orders):
-    """Draw in which order scans visit the tokens of an image, a panel for each scan.
+    """Draw the order in which scans visit the tokens of an image, with one panel per scan.
 
     Args:
         orders: Maps a title to an integer array `[rows, columns]`: when each token is visited, counted from 0.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per scan and one for the colour bar. A line follows each scan.
+        A `matplotlib.figure.Figure` with one axes per scan and one for the color bar. A line follows each scan.
 
     Example:
 
@@ -160,7 +160,7 @@ def visiting_orders(orders):
 
 
 def learning_rate(rates, marks):
-    """Draw a learning rate over the steps of a run, with some of the steps marked.
+    """Draw the learning rate over the steps of a run, with some of the steps marked.
 
     Args:
         rates: The learning rate at each step, `[steps]`.
@@ -195,7 +195,7 @@ def runs_beside(histories, chance):
         chance: Accuracy of a model that guesses.
 
     Returns:
-        A `matplotlib.figure.Figure`: a colour for each run, a solid line for validation, a dashed one for training.
+        A `matplotlib.figure.Figure` with one color per run. Lines are solid for validation and dashed for training.
 
     Example:
 
@@ -211,7 +211,7 @@ def runs_beside(histories, chance):
     figure, ax = plt.subplots(figsize=(6.2, 3.9), layout="constrained")
     for (name, history), color, marker in zip(histories.items(), COLORS, MARKERS, strict=False):
         epochs = history["epoch"] + 1
-        sparse = max(1, len(epochs) // 10)  # markers tell runs apart without colours
+        sparse = max(1, len(epochs) // 10)  # markers distinguish the runs without color
         for column, style, images in (("val_acc", "-", "validation"), ("acc", "--", "training")):
             label = f"{name}, {images}"
             ax.plot(epochs, history[column], style, color=color, marker=marker, markevery=sparse, label=label)
@@ -223,16 +223,16 @@ def runs_beside(histories, chance):
 
 
 def time_constants(panels, marks):
-    """Draw the time constants of forget gates before and after training, a panel for each block.
+    """Draw the time constants of forget gates before and after training, with one panel per block.
 
     Args:
-        panels: Maps a panel's title to a pair of arrays `[features]`: the time constants before training and after
-            it, in tokens.
-        marks: Maps a label to a number of tokens that is marked by a line.
+        panels: Maps a panel's title to a pair of arrays `[features]`: the time constants before and after training,
+            in tokens.
+        marks: Maps a label to a number of tokens, which a line marks.
 
     Returns:
-        A `matplotlib.figure.Figure` with logarithmic axes, two panels in a row. Features are sorted by what they were
-        before.
+        A `matplotlib.figure.Figure` with logarithmic axes, two panels in a row. Features are sorted by their time
+        constants before training.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Figures of images in rows, for several chapters."""
+"""Rows of images, for several chapters."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,8 +9,8 @@ def image_rows(rows):
     """Draw rows of images, each with its label on the left.
 
     Args:
-        rows: Dictionary from label to images `[images, height, width, channels]`, uint8, or floats from 0 to 1.
-            Rows may differ in the number of images; a short one leaves its end empty.
+        rows: Maps a label to images `[images, height, width, channels]`, uint8, or floats from 0 to 1. Rows may
+            differ in their number of images. The end of a short row stays empty.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -40,7 +40,7 @@ def image_rows(rows):
     if not columns:
         raise ValueError(f"`rows` must hold at least one image. Received: rows with the labels {list(rows)}")
 
-    edge = min(5 / columns, 2)  # of an image, in inches
+    edge = min(5 / columns, 2)  # size of an image in inches
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(edge * columns + 1.6, edge * len(rows)), squeeze=False, layout="compressed"
     )

@@ -1,4 +1,4 @@
-"""Figures of the chapter that weighs a model's accuracy against its costs."""
+"""Figures for the chapter that weighs a model's accuracy against its costs."""
 
 import itertools
 import textwrap
@@ -13,21 +13,21 @@ from mml_book.figures.charts import COLORS, MARKERS
 
 
 def seed_intervals(values, intervals, xlabel, reference=None):
-    """Draw the value of each seed as a dot, and the mean with its interval below the dots.
+    """Draw the value for each seed as a dot, and the mean with its interval below the dots.
 
     Args:
         values: A `pandas.DataFrame` with the columns `panel`, `row` and `value`, one row per seed. Panels and rows
             are drawn in the order in which they first appear.
-        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`. Where `low` and
-            `high` are NaN, as with a single seed, the mean has no stroke.
-        xlabel: What the values are, with their unit.
+        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`. If `low` and
+            `high` are NaN, as for a single seed, the mean has no stroke.
+        xlabel: What the values measure, with their unit.
         reference: Position of a dashed line in each panel, or None for no line.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per panel, one above the other; each mean is labelled.
+        A `matplotlib.figure.Figure` with one axes per panel, one above the other. Each mean is labeled.
 
     Raises:
-        ValueError: If `values` holds nothing, or if the panels and rows of the two tables are not the same.
+        ValueError: If `values` is empty, or if the panels and rows of the two tables are not the same.
 
     Example:
 
@@ -93,20 +93,20 @@ def seed_intervals(values, intervals, xlabel, reference=None):
 
 
 def accuracy_against_costs(points):
-    """Draw how good models are against what they cost, a panel for each cost, on logarithmic axes.
+    """Draw the accuracy of models against their costs on logarithmic axes, with one panel per cost.
 
     Args:
         points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low` and `high`. Costs
-            and models are drawn in the order in which they first appear, the stroke through a point from `low` to
-            `high`, or none where these are NaN.
+            and models are drawn in the order in which they first appear. A stroke through a point goes from `low` to
+            `high`. If these are NaN, there is no stroke.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per cost, one above the other. Models further up or
-        further left are better.
+        A `matplotlib.figure.Figure` with one axes per cost, one above the other. Models closer to the
+        top left are better.
 
     Raises:
-        ValueError: If there is no point, if there are more than five models, since there are five markers, or if a
-            cost is not positive, since the axis is logarithmic.
+        ValueError: If there is no point, if there are more than five models (there are five markers), or if a cost
+            is not positive (the axis is logarithmic).
 
     Example:
 

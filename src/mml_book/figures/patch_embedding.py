@@ -1,4 +1,4 @@
-"""Figures of the chapter on patch embeddings that show matrices, and how similar learned positions are."""
+"""Figures for the chapter on patch embeddings: matrices, and the similarity of learned positions."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,8 +18,8 @@ def matrix_product(left, right, product):
         product: Maps one name to their product `[rows, columns]`.
 
     Returns:
-        A `matplotlib.figure.Figure` with three axes. Each matrix has a color scale of its own: white is 0,
-        and the darkest colors are three standard deviations away from it.
+        A `matplotlib.figure.Figure` with three axes. Each matrix has its own color scale: white is 0, and the
+        darkest colors are three standard deviations away from 0.
 
     Example:
 
@@ -44,11 +44,11 @@ def matrix_product(left, right, product):
 
 
 def matrices(named):
-    """Draw small matrices side by side, with each number in its cell.
+    """Draw small matrices side by side, with the number in each cell.
 
     Args:
-        named: Maps a title to a matrix `[rows, columns]` of numbers. The color shows the sign and, within each
-            matrix, the size.
+        named: Maps a title to a matrix `[rows, columns]` of numbers. The color shows a number's sign and, within
+            each matrix, its size.
 
     Returns:
         A `matplotlib.figure.Figure` with one axes per matrix.
@@ -88,16 +88,17 @@ def matrices(named):
 
 
 def position_similarity(similarity, rows, columns):
-    """Draw a grid of maps: for each position of a raster, how similar its vector is to that of every other position.
+    """Draw, for each position of a raster, a map of the similarity of its vector to those of all other positions.
 
     Args:
-        similarity: Cosine similarities `[rows * columns, rows * columns]`, in `[-1, 1]`, positions in raster order.
-        rows: Rows of the raster.
-        columns: Columns of the raster.
+        similarity: Cosine similarities `[rows * columns, rows * columns]`, in `[-1, 1]`, with the positions in raster
+            order.
+        rows: Number of rows of the raster.
+        columns: Number of columns of the raster.
 
     Returns:
-        A `matplotlib.figure.Figure`. The map at place `(r, c)` of the grid has a pixel for each position; that
-        of `(r, c)` itself is black, since each vector equals itself.
+        A `matplotlib.figure.Figure` with a grid of maps. The map at place `(r, c)` of the grid has a pixel for each
+        position. The pixel of `(r, c)` itself is black, because each vector equals itself.
 
     Example:
 
@@ -113,7 +114,7 @@ def position_similarity(similarity, rows, columns):
     np.fill_diagonal(similarity, np.nan)
     largest = np.nanmax(np.abs(similarity)) or 1
     np.fill_diagonal(similarity, 2 * largest)  # above the color scale
-    # All maps in one picture, each with a line of empty pixels around it.
+    # Put all maps into one picture, each surrounded by a line of empty pixels.
     tiles = similarity.reshape(rows, columns, rows, columns)
     picture = np.full((rows * (rows + 1) + 1, columns * (columns + 1) + 1), np.nan)
     for row in range(rows):
@@ -132,13 +133,13 @@ def position_similarity(similarity, rows, columns):
 
 
 def similarity_by_distance(panels):
-    """Draw how similar positions are on average, by how many patches they are apart.
+    """Draw the mean similarity of positions against their distance in patches.
 
     Args:
-        panels: Maps a panel's title to its curves, which map a label to mean similarities at distance 1, 2, ….
+        panels: Maps a panel's title to its curves, which map a label to the mean similarities at distances 1, 2, ….
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per panel, on one scale.
+        A `matplotlib.figure.Figure` with one axes per panel, all on the same scale.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Figures of the chapter on patches: an image cut up, put together again, and what its patches carry."""
+"""Figures for the chapter on patches: an image cut into patches, put together again, and what the patches show."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,14 +9,14 @@ from mml.ops import patch_grid, patchify, unpatchify
 
 
 def image_with_grid(image, patch_size):
-    """Draw an image with the lines along which it is cut.
+    """Draw an image with the lines along which it is cut into patches.
 
     Args:
         image: Image `[height, width, channels]`, uint8, or floats from 0 to 1.
         patch_size: Edge of a patch in pixels.
 
     Returns:
-        A `matplotlib.figure.Figure`, its axes in pixels.
+        A `matplotlib.figure.Figure` with axes in pixels.
 
     Raises:
         ValueError: If the patches do not fill the image.
@@ -40,7 +40,7 @@ def image_with_grid(image, patch_size):
 
 
 def patches_apart(patches, patch_size, height, width):
-    """Draw the patches of an image with gaps between them, and the number of the first and last of each row.
+    """Draw the patches of an image with gaps between them, and number the first and last patch of each row.
 
     Args:
         patches: Patches `[patches, patch_size * patch_size * channels]` in raster order, uint8, or floats from 0
@@ -76,12 +76,12 @@ def patches_apart(patches, patch_size, height, width):
 
 
 def there_and_back(image, patches, restored, patch_size):
-    """Draw an image, its patches, and what was put together from them.
+    """Draw an image, its patches, and the image that was put together from them.
 
     Args:
         image: Image `[height, width, channels]`, uint8, or floats from 0 to 1.
         patches: Its patches, `[patches, patch_size * patch_size * channels]`, of the same dtype.
-        restored: Image `[height, width, channels]` made from the patches.
+        restored: Image `[height, width, channels]` that was made from the patches.
         patch_size: Edge of a patch in pixels.
 
     Returns:
@@ -109,13 +109,13 @@ def there_and_back(image, patches, restored, patch_size):
 
 
 def numbered_pixels(arrays, patch_size, width):
-    """Draw arrays of pixel numbers as tables, each cell in the color of the patch that the pixel belongs to.
+    """Draw arrays of pixel numbers as tables, with each cell in the color of the patch that its pixel belongs to.
 
     Args:
-        arrays: Dictionary from title to an integer array `[rows, columns]` of pixel numbers: pixel
-            `row * width + column` of an image.
+        arrays: Maps a title to an integer array `[rows, columns]` of pixel numbers. The number of a pixel is
+            `row * width + column`.
         patch_size: Edge of a patch in pixels.
-        width: Width of that image in pixels.
+        width: Width of the image in pixels.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -156,17 +156,17 @@ def numbered_pixels(arrays, patch_size, width):
 
 
 def patch_sizes(image, sizes):
-    """Draw an image cut at several patch sizes, and below it what is left if each patch keeps only its mean color.
+    """Draw an image cut at several patch sizes, and below it the image with each patch reduced to its mean color.
 
     Args:
         image: Image `[height, width, channels]`, uint8.
-        sizes: Patch sizes in pixels, each of which divides height and width.
+        sizes: Patch sizes in pixels. Each must divide height and width.
 
     Returns:
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If the patches of one size do not fill the image.
+        ValueError: If the patches of a size do not fill the image.
 
     Example:
 
@@ -191,16 +191,16 @@ def patch_sizes(image, sizes):
         for axis in (above, below):
             axis.set(xticks=[], yticks=[])
     axes[0, 0].set_ylabel("cut here", fontsize=13)
-    axes[1, 0].set_ylabel("means alone", fontsize=13)
+    axes[1, 0].set_ylabel("means only", fontsize=13)
     return figure
 
 
 def patch_maps(maps, image=None):
-    """Draw one value per patch as a heat map over the image's area, for one or several such values.
+    """Draw heat maps with one value per patch, optionally next to the image.
 
     Args:
-        maps: Dictionary from title to values `[rows, columns]`, one per patch.
-        image: Image `[height, width, channels]` to draw beside them, uint8, or floats from 0 to 1.
+        maps: Maps a title to values `[rows, columns]`, one per patch.
+        image: Image `[height, width, channels]` to draw next to the maps, uint8, or floats from 0 to 1.
 
     Returns:
         A `matplotlib.figure.Figure`.

@@ -1,24 +1,24 @@
-"""Figures of the chapter on patch embeddings that show rounded weights and inputs, and how they are trained."""
+"""Figures for the chapter on patch embeddings: rounded weights and inputs, and how rounded weights are trained."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-# Color-blind readers can tell these apart too: minus is orange, plus is blue, zero is gray.
+# Colors that color-blind readers can distinguish: minus is orange, plus is blue, and zero is gray.
 MINUS, ZERO, PLUS = "#D55E00", "#BDBDBD", "#0072B2"
 
 
 def ternary_histogram(w, w_ternary, scale):
-    """Draw how often each value occurs in a weight matrix, before and after it is rounded to -1, 0 and 1.
+    """Draw how often each value occurs in a weight matrix, before and after it is rounded to -1, 0, and 1.
 
     Args:
         w: Latent float weights, any shape.
-        w_ternary: The same shape, rounded to -1, 0 and 1.
-        scale: The scale of the weights: `w` is about `w_ternary * scale`.
+        w_ternary: The weights rounded to -1, 0, and 1, in the same shape.
+        scale: The scale of the weights. `w` is about `w_ternary * scale`.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes, before and after. The color of a bar in the first axes
-        shows what its weights become.
+        A `matplotlib.figure.Figure` with two axes, before and after. The color of a bar in the first axes shows
+        which value its weights become.
 
     Example:
 
@@ -34,7 +34,7 @@ def ternary_histogram(w, w_ternary, scale):
     """
     w, w_ternary, scale = np.ravel(w), np.ravel(w_ternary), float(scale)
     figure, (before, after) = plt.subplots(1, 2, figsize=(7.5, 3.2), width_ratios=(3, 2), layout="constrained")
-    # The borders between values, at half a scale, are borders of bins. So no bar needs two colors.
+    # The thresholds between values, at half the scale, are edges of bins, so that no bar needs two colors.
     width = scale / 6
     edges = width * np.arange(np.floor(np.min(w) / width), np.ceil(np.max(w) / width) + 1)
     values = (-1, 0, 1)
@@ -61,13 +61,13 @@ def ternary_histogram(w, w_ternary, scale):
 
 
 def rounding_errors(named):
-    """Draw what rounding adds to each value, for several kinds of rounding on one scale.
+    """Draw the rounding error of each value, for several kinds of rounding on the same scale.
 
     Args:
-        named: Maps a title to a pair of arrays of one shape: exact values, and what they are after rounding.
+        named: Maps a title to a pair of arrays of the same shape: exact values and rounded values.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per pair. Both axes are relative to the largest exact
+        A `matplotlib.figure.Figure` with one axes per pair. Values and errors are relative to the largest exact
         value of the pair.
 
     Example:
@@ -94,14 +94,14 @@ def rounding_errors(named):
 
 
 def ternary_wiring(w_ternary):
-    """Draw a ternary matrix as wires: which inputs an output adds, and which it subtracts.
+    """Draw a ternary matrix as wires that show which inputs each output adds and which it subtracts.
 
     Args:
-        w_ternary: Matrix `[inputs, outputs]` of -1, 0 and 1.
+        w_ternary: Matrix `[inputs, outputs]` of -1, 0, and 1.
 
     Returns:
-        A `matplotlib.figure.Figure`: inputs on the left, outputs on the right, solid blue where an input is
-        added, dashed orange where it is subtracted, nothing where the weight is 0.
+        A `matplotlib.figure.Figure` with inputs on the left and outputs on the right. A wire is solid blue where an
+        input is added, and dashed orange where it is subtracted. There is no wire where the weight is 0.
 
     Example:
 
@@ -138,16 +138,16 @@ def ternary_wiring(w_ternary):
 
 
 def straight_through(x, rounded, true_gradient, pretended_gradient):
-    """Draw a rounding function, its gradient, and the gradient that training pretends it has.
+    """Draw a rounding function, its gradient, and the gradient that training uses instead.
 
     Args:
-        x: Inputs in rising order, `[points]`.
+        x: Inputs in ascending order, `[points]`.
         rounded: The function's values, `[points]`.
         true_gradient: Its gradient, `[points]`.
         pretended_gradient: The gradient of the straight-through estimator, `[points]`.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes: function above, gradients below.
+        A `matplotlib.figure.Figure` with two axes: the function above, and the gradients below.
 
     Example:
 
@@ -164,7 +164,7 @@ def straight_through(x, rounded, true_gradient, pretended_gradient):
         2, 1, figsize=(6, 4.4), sharex=True, height_ratios=(3, 2), layout="constrained"
     )
     top.plot(x, x, linestyle="--", color=PLUS, label="pretended, for the gradient only")
-    # Draw a jump as a gap. A line would show a slope that the function does not have.
+    # Draw each jump as a gap, because a line would show a slope that the function does not have.
     steps = np.flatnonzero(np.diff(rounded)) + 1
     top.plot(np.insert(np.asarray(x, float), steps, np.nan), np.insert(np.asarray(rounded, float), steps, np.nan),
              color="black", linewidth=2.5, label="rounded, in the forward pass")  # fmt: skip
@@ -178,14 +178,14 @@ def straight_through(x, rounded, true_gradient, pretended_gradient):
 
 
 def latent_descent(losses, latents):
-    """Draw a descent with rounded weights: the loss of each way, and the latent weights of the one that learns.
+    """Draw the loss of several ways to train rounded weights, and the latent weights of the way that learns.
 
     Args:
-        losses: Maps a label to the losses `[steps]` of one way of training.
+        losses: Maps a label to the losses `[steps]` of one way to train.
         latents: Latent weights after each step, `[steps, weights]`, in units of the scale.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes. In the second the dashed lines are the borders at which a
+        A `matplotlib.figure.Figure` with two axes. In the second, dashed lines mark the thresholds at which a
         rounded weight changes.
 
     Example:
@@ -219,11 +219,11 @@ def ternary_transitions(before, after):
     """Draw how many ternary weights changed from each value to each other value.
 
     Args:
-        before: Weights of -1, 0 and 1, any shape.
-        after: The same weights later, the same shape.
+        before: Weights of -1, 0, and 1, any shape.
+        after: The same weights later, in the same shape.
 
     Returns:
-        A `matplotlib.figure.Figure`: a table of counts, value before by value after.
+        A `matplotlib.figure.Figure` with a table of counts. Rows are values before, and columns are values after.
 
     Example:
 

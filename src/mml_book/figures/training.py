@@ -1,4 +1,4 @@
-"""Figures of the chapter on training: the time of its steps, the epoch that is kept, and the size of a checkpoint."""
+"""Figures for the chapter on training: step times, the epoch that is kept, and the size of a checkpoint."""
 
 import matplotlib.pyplot as plt
 import seaborn as sns
@@ -6,10 +6,11 @@ from matplotlib.ticker import MaxNLocator
 
 
 def step_times(steps):
-    """Draw how long each training step took, with one line per way of running, on a logarithmic axis.
+    """Draw how long each training step took on a logarithmic axis, with one line per way of running.
 
     Args:
-        steps: A `pandas.DataFrame` with a column `step`, counted from 1, and a column of seconds for each way.
+        steps: A `pandas.DataFrame` with a column `step`, counted from 1, and a column of seconds for each way of
+            running.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -43,7 +44,7 @@ def best_epoch(history):
     >>> from mml_book.figures import best_epoch
     >>> figure = best_epoch(pd.DataFrame({"epoch": [0, 1, 2], "val_acc": [0.2, 0.4, 0.3]}))
     """
-    best = history.loc[history["val_acc"].idxmax()]  # the first of equals, as the checkpoint keeps it
+    best = history.loc[history["val_acc"].idxmax()]  # the first of equals, which the checkpoint keeps
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
     sns.lineplot(x=history["epoch"] + 1, y=history["val_acc"], marker="o", ax=axes)
     axes.axvline(best["epoch"] + 1, linestyle="--", color="0.5", zorder=0)
@@ -61,7 +62,7 @@ def checkpoint_sizes(sizes):
     """Draw how many bytes each part of a checkpoint takes, on a logarithmic axis.
 
     Args:
-        sizes: A `pandas.Series` of bytes, its index the names.
+        sizes: A `pandas.Series` of bytes, indexed by name.
 
     Returns:
         A `matplotlib.figure.Figure`.

@@ -1,4 +1,4 @@
-"""Figures of the chapter on training on several devices."""
+"""Figures for the chapter on training on several devices."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +9,7 @@ from mml.validation import positive_integer
 
 
 def data_parallel(devices, images_each=4):
-    """Draw one training step on several devices: it splits the batch, copies weights, averages gradients.
+    """Draw a training step on several devices. It splits the batch, copies the weights, and averages the gradients.
 
     Args:
         devices: Number of devices.
@@ -73,13 +73,13 @@ def losses_apart(first, second, names):
     """Draw the losses of two runs in one plot, and their differences below.
 
     Args:
-        first: History of a run: a `pandas.DataFrame` with the columns `epoch`, from 0, `loss` and `val_loss`.
+        first: History of a run: a `pandas.DataFrame` with the columns `epoch`, counted from 0, `loss` and `val_loss`.
         second: History of another run, with the same epochs.
         names: Names of the two runs.
 
     Returns:
         A `matplotlib.figure.Figure` with two axes. Differences of exactly 0 are at the bottom of the second axes. Its
-        scale is linear below float32's rounding of 1 and logarithmic above.
+        scale is linear below the rounding error of float32 at 1 and logarithmic above.
 
     Raises:
         ValueError: If the epochs are not the same.

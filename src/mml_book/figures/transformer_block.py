@@ -1,4 +1,4 @@
-"""Figures of the chapter on the transformer block: its recurrence, its gates, and where a model's parameters are."""
+"""Figures for the chapter on the transformer block: its recurrence, its gates, and where a model's parameters are."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,11 +13,12 @@ def gated_recurrence(forget, candidate, states):
 
     Args:
         forget: Forget gate at each step, `[time]`, in `[0, 1]`.
-        candidate: What comes in, `[time]`.
-        states: The state after each step, `[time]`.
+        candidate: Candidate at each step, `[time]`.
+        states: State after each step, `[time]`.
 
     Returns:
-        A `matplotlib.figure.Figure`: the gate as bars above; candidates as dots and the state as steps below.
+        A `matplotlib.figure.Figure` with the gate as bars above, and the candidates as dots and the state as steps
+        below.
 
     Example:
 
@@ -45,12 +46,12 @@ def gated_recurrence(forget, candidate, states):
 
 
 def raster_order(image, rows, columns):
-    """Draw the order in which patches are read, over an image.
+    """Draw an image with arrows that show the order in which its patches are read.
 
     Args:
         image: Pixels `[height, width, channels]`, uint8 or floats in `[0, 1]`.
-        rows: Rows of patches.
-        columns: Columns of patches.
+        rows: Number of rows of patches.
+        columns: Number of columns of patches.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -81,17 +82,17 @@ def raster_order(image, rows, columns):
 
 
 def maps_beside_image(image, maps, label, position=None):
-    """Draw numbers that belong to patches as maps beside the image they were cut from.
+    """Draw maps with one number per patch, next to the image that the patches were cut from.
 
     Args:
         image: Pixels `[height, width, channels]`, uint8 or floats in `[0, 1]`.
-        maps: Maps a title to an array `[rows, columns]`, one number per patch. All share one color scale; NaN is
-            drawn in gray.
+        maps: Maps a title to an array `[rows, columns]`, one number per patch. All maps share one color scale, and
+            NaN is gray.
         label: What the colors stand for.
-        position: `(row, column)` of a patch that is framed in each picture.
+        position: `(row, column)` of a patch to frame in the image and in each map.
 
     Returns:
-        A `matplotlib.figure.Figure`: the image, then the maps, then the color bar.
+        A `matplotlib.figure.Figure` with the image, the maps, and the color bar, in this order.
 
     Example:
 
@@ -131,10 +132,10 @@ def maps_beside_image(image, maps, label, position=None):
 
 
 def swiglu(x, activations, gated):
-    """Draw activation functions, and what gating does to several inputs.
+    """Draw activation functions, and the products of an activated gate with several inputs.
 
     Args:
-        x: Values of the gate in rising order, `[points]`.
+        x: Values of the gate in ascending order, `[points]`.
         activations: Maps a label to an activation's values `[points]`.
         gated: Maps a label to gated values `[points]`.
 
@@ -171,7 +172,7 @@ def through_depth(panels):
             each block, `[blocks + 1]`.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per panel, the legend in the first.
+        A `matplotlib.figure.Figure` with one axes per panel. The first one has the legend.
 
     Example:
 
@@ -196,13 +197,13 @@ def through_depth(panels):
 
 
 def parameter_budget(panels):
-    """Draw where parameters are: one bar for each part.
+    """Draw where the parameters are, with one bar per part.
 
     Args:
         panels: Maps a panel's title to its parts, which map a name to a number of parameters.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per panel, bars labeled with number and share.
+        A `matplotlib.figure.Figure` with one axes per panel. Each bar is labeled with its number and share.
 
     Example:
 
@@ -236,12 +237,12 @@ def parameter_budget(panels):
 
 
 def mixing_cost(tokens, costs, marks):
-    """Draw how the cost of mixing tokens grows with their number, both axes logarithmic.
+    """Draw how the cost of mixing tokens grows with their number, on logarithmic axes.
 
     Args:
-        tokens: Numbers of tokens in rising order, `[points]`.
-        costs: Maps a label to the cost at each number, `[points]`.
-        marks: Maps a label to a number of tokens to point out.
+        tokens: Numbers of tokens in ascending order, `[points]`.
+        costs: Maps a label to the cost at each number of tokens, `[points]`.
+        marks: Maps a label to a number of tokens to mark.
 
     Returns:
         A `matplotlib.figure.Figure`.

@@ -1,4 +1,4 @@
-"""Figures of the chapter on costs: time and memory beside other models, and against the number of tokens."""
+"""Figures for the chapter on costs: time and memory compared with other models, and for more tokens."""
 
 import itertools
 import textwrap
@@ -11,18 +11,18 @@ from mml_book.figures.charts import COLORS, MARKERS
 
 
 def cost_ratios(ratios):
-    """Draw costs as multiples of ours on a logarithmic axis, with one row per measure and one dot per contender.
+    """Draw costs as multiples of this book's, with one row per measure and one dot per contender.
 
     Args:
         ratios: A `pandas.DataFrame` with the columns `measure`, `contender`, `ratio`, `low` and `high`. Measures and
-            contenders are drawn in the order in which they first appear. The stroke through a dot goes from `low` to
-            `high`; where these are NaN, there is none. A row whose ratio is NaN is left out.
+            contenders are drawn in the order in which they first appear. A stroke through a dot goes from `low` to
+            `high`. If these are NaN, there is no stroke. A row whose ratio is NaN is left out.
 
     Returns:
-        A `matplotlib.figure.Figure`.
+        A `matplotlib.figure.Figure` with a logarithmic axis.
 
     Raises:
-        ValueError: If no row holds a ratio, or if there are more than five contenders, one for each marker.
+        ValueError: If no row holds a ratio, or if there are more than five contenders (there are five markers).
 
     Example:
 
@@ -55,7 +55,7 @@ def cost_ratios(ratios):
         ax.plot(chosen["ratio"], y, marker, color=color, markersize=7, label=contender)
     ax.set(
         xscale="log",
-        xlabel="as a multiple of this book's (logarithmic)",
+        xlabel="multiple of this book's cost (logarithmic)",
         yticks=range(len(measures)),
         yticklabels=measures,
         ylim=(len(measures) - 0.5, -0.5),
@@ -70,10 +70,10 @@ def cost_ratios(ratios):
 
 
 def steps_and_limit(steps, limit):
-    """Draw how long a step takes as bars, and the least time it could take as a line through them.
+    """Draw step times as bars, and the least time that a step could take as a line through them.
 
     Args:
-        steps: A `pandas.DataFrame` of seconds with the columns `median`, `low` and `high`, and the names as index.
+        steps: A `pandas.DataFrame` of seconds with the columns `median`, `low` and `high`, indexed by name.
         limit: The least time in seconds.
 
     Returns:
@@ -133,12 +133,12 @@ def steps_and_limit(steps, limit):
 
 
 def growth_with_tokens(panels, slopes):
-    """Draw how costs grow with the number of tokens on logarithmic axes, beside lines of a known slope.
+    """Draw how costs grow with the number of tokens, on logarithmic axes with lines of known slopes.
 
     Args:
-        panels: Maps a panel's label to a `pandas.DataFrame` with one row per number of tokens, which is the index,
-            and one column per curve.
-        slopes: Maps a curve's name to the slope of the line that is drawn through its last point. On such axes, a
+        panels: Maps a panel's label to a `pandas.DataFrame` indexed by the number of tokens, with one column per
+            curve.
+        slopes: Maps a curve's name to the slope of a line to draw through the curve's last point. On such axes, a
             cost proportional to the number of tokens has slope 1, and one proportional to its square has slope 2.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Figures of the chapter on packed models: their bytes, their sums, and what they predict."""
+"""Figures for the chapter on packed models: their bytes, their sums, and their predictions."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +9,7 @@ MINUS, ZERO, PLUS = COLORS[1], "0.75", COLORS[0]
 
 
 def packed_byte(weights):
-    """Draw how five ternary weights become one byte: a sum of base-three digits times powers of three.
+    """Draw how five ternary weights become one byte, a sum of base-three digits times powers of three.
 
     Args:
         weights: Five integers, each -1, 0, or 1.
@@ -31,9 +31,9 @@ def packed_byte(weights):
     """
     weights = [int(weight) for weight in weights]
     if len(weights) != 5 or not set(weights) <= {-1, 0, 1}:
-        raise ValueError(f"`weights` must be five integers, each -1, 0 or 1. Received: {weights}")
+        raise ValueError(f"`weights` must be five integers, each -1, 0, or 1. Received: {weights}")
     figure, ax = plt.subplots(figsize=(6.2, 3.4), layout="constrained")
-    for row, label in enumerate(("weight", "digit", "is worth", "makes")):
+    for row, label in enumerate(("weight", "digit", "factor", "product")):
         ax.text(-0.7, -row, label, ha="right", va="center", fontsize=13)
     terms = [(weight + 1) * 3**place for place, weight in enumerate(weights)]
     for place, weight in enumerate(weights):
@@ -61,7 +61,8 @@ def running_sum(x_quantized, weights):
         weights: Integers `[features]`, each -1, 0, or 1.
 
     Returns:
-        A `matplotlib.figure.Figure`: above, the inputs, colored by what happens to them; below, the running sum.
+        A `matplotlib.figure.Figure` with the inputs above, colored by what happens to them, and the running sum
+        below.
 
     Raises:
         ValueError: If the two differ in length, or if a weight is not -1, 0, or 1.
@@ -78,7 +79,7 @@ def running_sum(x_quantized, weights):
     x_quantized, weights = np.asarray(x_quantized, "int64"), np.asarray(weights, "int64")
     if x_quantized.ndim != 1 or x_quantized.shape != weights.shape or not np.isin(weights, (-1, 0, 1)).all():
         raise ValueError(
-            "`x_quantized` and `weights` must be of one length, and weights -1, 0 or 1. "
+            "`x_quantized` and `weights` must have the same length, and weights must be -1, 0, or 1. "
             f"Received: shapes {x_quantized.shape} and {weights.shape}"
         )
     features = np.arange(len(weights))
@@ -104,10 +105,10 @@ def predictions_beside(images, predictions, class_names, top=3):
 
     Args:
         images: Images `[images, height, width, channels]`, uint8.
-        predictions: Dictionary from a model's name to probabilities `[images, classes]`. The classes shown are the
-            most probable ones by the first model.
+        predictions: Maps a model's name to probabilities `[images, classes]`. The figure shows the classes that are
+            most probable according to the first model.
         class_names: Names of the classes.
-        top: How many classes are shown.
+        top: Number of classes to show.
 
     Returns:
         A `matplotlib.figure.Figure` with two axes per image.
@@ -131,7 +132,7 @@ def predictions_beside(images, predictions, class_names, top=3):
     expected = (len(images), len(class_names))
     for name, values in predictions.items():
         if values.shape != expected:
-            raise ValueError(f"`predictions` must be of shape {expected}. Received: {name!r} of {values.shape}")
+            raise ValueError(f"`predictions` must have shape {expected}. Received: shape {values.shape} of {name!r}")
     first = next(iter(predictions.values()))
     figure, axes = plt.subplots(
         len(images),
