@@ -45,9 +45,9 @@ def test_overlapping_windows_shows_zeros_beyond_the_edges():
     np.testing.assert_array_equal(cut.images[0].get_array(), expected)
 
 
-@pytest.mark.parametrize("positions", [[], [(4, 0)], [(0, -1)], [(0, 0)] * 6])
+@pytest.mark.parametrize("positions", [[], [(4, 0)], [(0, -1)], [(0, 0)] * 9])
 def test_overlapping_windows_names_the_positions_that_there_are(positions):
-    with pytest.raises(ValueError, match="`positions` must hold 1 to 5 positions in a grid of 4 x 4 patches"):
+    with pytest.raises(ValueError, match="`positions` must hold 1 to 8 positions in a grid of 4 x 4 patches"):
         figures.overlapping_windows(np.zeros((8, 8, 3)), 6, 2, positions)
 
 
@@ -70,9 +70,9 @@ def test_token_shift_gives_a_feature_the_colour_of_the_token_that_it_comes_from(
     assert tokens.get_ylim() == (3, 0), "the first row is on top"
 
 
-def test_token_shift_has_five_colours():
-    with pytest.raises(ValueError, match=r"`origins` must hold at most 5 tokens. Received: \[0, 1, 2, 3, 4, 5\]"):
-        figures.token_shift(range(6), grid=(1, 6), position=(0, 0))
+def test_token_shift_has_eight_colors():
+    with pytest.raises(ValueError, match=r"`origins` must hold at most 8 tokens. Received: \[0, 1, 2, 3"):
+        figures.token_shift(range(9), grid=(1, 9), position=(0, 0))
 
 
 # === Visiting orders ===

@@ -61,9 +61,9 @@ def test_cost_ratios_distinguishes_contenders_without_color():
     assert len({line.get_marker() for line in ax.lines if line.get_label() in "abcde"}) == 5
 
 
-@pytest.mark.parametrize("names", ["", "abcdef"])
+@pytest.mark.parametrize("names", ["", "abcdefghi"])
 def test_cost_ratios_refuses_what_it_cannot_draw(names):
-    with pytest.raises(ValueError, match="`ratios` must hold ratios of 1 to 5 contenders"):
+    with pytest.raises(ValueError, match="`ratios` must hold ratios of 1 to 8 contenders"):
         figures.cost_ratios(ratio_rows(*(("a step", name, 2.0, 2.0, 2.0) for name in names)))
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
-COLORS = [sns.color_palette("colorblind")[index] for index in (0, 3, 2, 4, 7)]
-MARKERS = "osD^v"
-HATCHES = ("", "///", "...", "xx")
+COLORS = [sns.color_palette("colorblind")[index] for index in (0, 3, 2, 4, 7, 1, 9, 5)]
+MARKERS = "osD^vP*X"
+HATCHES = ("", "///", "...", "xx", "\\\\", "++", "oo", "--")
 
 
 def learning_curve(long, name, chance):
@@ -49,7 +49,7 @@ def stacked_bars(table, xlabel, label):
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If the table has no row with a sum above 0, or more than five columns.
+        ValueError: If the table has no row with a sum above 0, or more than eight columns.
 
     Example:
 
@@ -71,7 +71,7 @@ def stacked_bars(table, xlabel, label):
     figure, ax = plt.subplots(figsize=(6.2, 0.6 * len(table) + 1.9), layout="constrained")
     start = np.zeros(len(table))
     rows = np.arange(len(table))
-    for (name, piece), color, hatch in zip(table.items(), COLORS, (*HATCHES, "\\\\"), strict=False):
+    for (name, piece), color, hatch in zip(table.items(), COLORS, HATCHES, strict=False):
         ax.barh(
             rows, piece, left=start, height=0.65, color=color, hatch=hatch, edgecolor="white", linewidth=0, label=name
         )

@@ -16,14 +16,14 @@ def overlapping_windows(image, patch_size, strides, positions):
         image: Image `[height, width, channels]`, uint8, or floats from 0 to 1.
         patch_size: Edge of a patch in pixels.
         strides: Distance from one patch to the next, in pixels.
-        positions: `(row, column)` of up to five patches in the grid that `mml.ops.patchify` makes with
+        positions: `(row, column)` of up to eight patches in the grid that `mml.ops.patchify` makes with
             `padding="same"`.
 
     Returns:
         A `matplotlib.figure.Figure`. The axes of the image are in pixels.
 
     Raises:
-        ValueError: If there are no positions or more than five, or if a position is not in the grid.
+        ValueError: If there are no positions or more than eight, or if a position is not in the grid.
 
     Example:
 
@@ -82,7 +82,7 @@ def token_shift(origins, grid, position):
         features have the same color.
 
     Raises:
-        ValueError: If features come from more than five tokens, because there are five colors.
+        ValueError: If features come from more than eight tokens, because there are eight colors.
 
     Example:
 

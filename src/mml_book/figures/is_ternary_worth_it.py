@@ -105,7 +105,7 @@ def accuracy_against_costs(points):
         top left are better.
 
     Raises:
-        ValueError: If there is no point, if there are more than five models (there are five markers), or if a cost
+        ValueError: If there is no point, if there are more than eight models (there are eight markers), or if a cost
             is not positive (the axis is logarithmic).
 
     Example:

@@ -22,7 +22,7 @@ def cost_ratios(ratios):
         A `matplotlib.figure.Figure` with a logarithmic axis.
 
     Raises:
-        ValueError: If no row holds a ratio, or if there are more than five contenders (there are five markers).
+        ValueError: If no row holds a ratio, or if there are more than eight contenders (there are eight markers).
 
     Example:
 
