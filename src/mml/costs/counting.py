@@ -76,12 +76,12 @@ def count_operations(model: keras.Model) -> "pandas.DataFrame":
         model: A Keras model with a single input. Only its batch size may be unknown.
 
     Returns:
-        A `pandas.DataFrame` with the columns `operation`, `dtype` and `count`. Operations that do not occur are
+        A `pandas.DataFrame` with the columns `operation`, `dtype`, and `count`. Operations that do not occur are
         omitted.
 
     Raises:
         ImportError: If jax or pandas is not installed.
-        RuntimeError: If the backend of Keras is not JAX.
+        RuntimeError: If the Keras backend is not JAX.
         ValueError: If the model has no such input, if the images of a batch depend on each other, or if the program
             has an operation of unknown cost, such as sorting or a loop of unknown length.
 
@@ -118,7 +118,7 @@ def count_bytes(model: keras.Model) -> "pandas.DataFrame":
         model: A Keras model, as for `count_operations`.
 
     Returns:
-        A `pandas.DataFrame` with the columns `data`, `dtype` and `bytes`.
+        A `pandas.DataFrame` with the columns `data`, `dtype`, and `bytes`.
 
     Raises:
         ImportError: As for `count_operations`.

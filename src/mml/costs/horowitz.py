@@ -53,8 +53,8 @@ def energy(operations: "pandas.DataFrame", memory: "pandas.DataFrame") -> "panda
         memory: The result of `count_bytes`.
 
     Returns:
-        A `pandas.DataFrame` with the columns `part` (`arithmetic` or `memory`), `kind` (an operation, `weights` or
-        `activations`) and `microjoules`.
+        A `pandas.DataFrame` with the columns `part` (`arithmetic` or `memory`), `kind` (an operation, `weights`, or
+        `activations`), and `microjoules`.
 
     Raises:
         ImportError: If pandas is not installed.

@@ -39,7 +39,7 @@ class Dropout(_RandomLayer, keras.layers.Dropout):
             return super().call(inputs, training=training)
         if not training or self.rate == 0:
             return inputs
-        # The shape does not matter for which values are dropped, and for two axes XLA generates a sixth of the code.
+        # The dropped values do not depend on the shape, and for two axes XLA generates a sixth of the code.
         flat = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
         # Without `noise_shape`, Keras on torch would not use the layer's own random state.
         flat = keras.random.dropout(flat, self.rate, noise_shape=(None, flat.shape[1]), seed=self.seed_generator)

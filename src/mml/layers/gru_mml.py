@@ -181,7 +181,7 @@ class GRUMML(TernaryLayer):
             everything = ops.ones_like(inputs[..., :1], "bool")  # [B, T, 1]
             mask = ops.logical_and(ops.cast(mask, "bool")[..., None], everything)
             forget, candidate = ops.where(mask, forget, 1), ops.where(mask, candidate, 0)
-            # The output gate of the latest unmasked step: a recurrence that takes in all or nothing.
+            # Carry the output gate of the latest unmasked step, by a recurrence that takes in all or nothing.
             output_gate = ops.where(mask, output_gate, 0)
             output_gate = linear_recurrence(ops.where(mask, ops.zeros_like(output_gate), 1), output_gate)
             begun = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
@@ -235,7 +235,7 @@ class GRUMML(TernaryLayer):
 
 
 def _only(name, value):
-    """Return a tensor itself, because Keras may pass states and masks as lists of one tensor."""
+    """Return a tensor, taken out of the list of one in which Keras may pass states and masks."""
     if not isinstance(value, (list, tuple)):
         return value
     if len(value) != 1:

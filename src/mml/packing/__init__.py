@@ -9,9 +9,9 @@ of a JSON header, the header, and the bytes of the arrays. Its metadata are stri
 - `format`: `mml packed model`, and `version`: `1`;
 - `config`: the architecture, as Keras serializes it, without the parts that only training needs;
 - `class_names`: a JSON list, or `null`;
-- `rest`: `float16` or `float32`, the type of the other floats;
+- `rest`: `float16` or `float32`, the type of the floats that are not ternary;
 - `ternary`: a JSON object with `[units, features, scale]` for each ternary kernel;
-- `sha256`: the digest of the whole file, computed with zeros in place of its own 64 digits.
+- `sha256`: the digest of the whole file, computed with zeros instead of its own 64 digits.
 
 The name of an array consists of the layer, the position of a layer within it, and the weight. The array of a ternary
 kernel holds its packed bytes (see `pack_ternary`).

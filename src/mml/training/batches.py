@@ -25,8 +25,8 @@ class ShuffledBatches(keras.utils.PyDataset):
         processes: Number of processes. Each provides its own share of each batch.
 
     Returns:
-        For each index, a tuple of images, labels and float32 weights `[batch / processes]`. The weight is 1, or 0 for
-        an image that pads the batch.
+        For each index, a tuple of images, labels, and float32 weights `[batch / processes]`. The weight is 1, or 0
+        for an image that pads the batch.
 
     Raises:
         ValueError: If there is not one label per image, if a number is not a positive integer, if the devices cannot

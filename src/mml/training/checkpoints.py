@@ -149,5 +149,5 @@ def read_history(path: str | os.PathLike, epochs: int) -> list[dict[str, float]]
 
 def _damaged(path, reason):
     return ValueError(
-        f"{path} is missing, damaged, or of another model: {reason}. Delete the folder {path.parent} to train again."
+        f"{path} is missing, damaged, or from another model: {reason}. Delete the folder {path.parent} to start over."
     )

@@ -54,7 +54,7 @@ def current_place() -> Place:
         return Place()
     if not isinstance(distribution, keras.distribution.DataParallel):
         raise ValueError(f"The distribution must be a `DataParallel`, or none. Received: {distribution}")
-    import jax  # the backend of every distribution
+    import jax  # a Keras distribution runs on JAX
 
     place = Place(distribution.device_mesh.devices.size, jax.process_index(), jax.process_count())
     if place.processes > 1 and distribution.auto_shard_dataset:

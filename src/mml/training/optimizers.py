@@ -1,4 +1,4 @@
-"""Keras optimizers whose weight decay spares gains and biases and ends after a number of steps."""
+"""Keras optimizers whose weight decay skips gains and biases and ends after a number of steps."""
 
 import operator
 
@@ -39,11 +39,11 @@ class _EndingDecay(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable(package="mml")
 class AdamW(_EndingDecay, keras.optimizers.AdamW):
-    """Keras's `AdamW`, with weight decay that spares gains and biases and ends after a number of steps.
+    """Keras's `AdamW`, with weight decay that skips gains and biases and ends after a number of steps.
 
     Args:
         learning_rate: A number or a Keras schedule.
-        decay_steps: Number of steps with weight decay. After them, there is none.
+        decay_steps: Number of steps with weight decay. Later steps have none.
         **kwargs: As for `keras.optimizers.AdamW`.
 
     Raises:
@@ -63,11 +63,11 @@ class AdamW(_EndingDecay, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable(package="mml")
 class Muon(_EndingDecay, keras.optimizers.Muon):
-    """Keras's `Muon`, with weight decay that spares gains and biases and ends after a number of steps.
+    """Keras's `Muon`, with weight decay that skips gains and biases and ends after a number of steps.
 
     Args:
         learning_rate: A number or a Keras schedule.
-        decay_steps: Number of steps with weight decay. After them, there is none.
+        decay_steps: Number of steps with weight decay. Later steps have none.
         **kwargs: As for `keras.optimizers.Muon`, except for `adam_weight_decay`. `weight_decay` applies to all
             weights that decay, whichever of the two algorithms updates them.
 
