@@ -311,7 +311,7 @@ def test_compression_bomb_costs_no_memory(npz):
 def test_missing_file_and_folder(monkeypatch, tmp_path):
     for path in (tmp_path / "none.npz", tmp_path):
         monkeypatch.setenv("CIFAR10_NPZ", str(path))
-        with pytest.raises(FileNotFoundError, match="CIFAR10_NPZ names no file"):
+        with pytest.raises(FileNotFoundError, match="CIFAR10_NPZ must name an existing file"):
             load_cifar10()
 
 

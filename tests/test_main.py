@@ -168,7 +168,7 @@ def test_bad_images_are_named_and_the_others_predicted(folder, tmp_path, capsys)
     assert list(printed(output)) == good
     lines = errors.splitlines()
     assert [line.startswith(f"Error: {path} ") for line, path in zip(lines, bad, strict=True)] == [True] * 3
-    assert "does not exist" in lines[0] and "no known kind" in lines[1] and "folder" in lines[2]
+    assert "does not exist" in lines[0] and "format is unknown" in lines[1] and "folder" in lines[2]
 
 
 def test_all_images_are_read_before_the_model_is_built(folder, tmp_path, capsys, monkeypatch):
@@ -205,15 +205,15 @@ def test_bad_models_are_named(folder, capsys, command, name):
         (lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)]), "Received: 5"),
         (lambda: keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Flatten(), keras.layers.Dense(2)]), "x 2"),
         (lambda: keras.Sequential([keras.Input((None, 8, 3)), keras.layers.GlobalMaxPooling2D()]), "any x 8 x 3"),
-        (lambda: classifier(keras.layers.Dense(1)), "two classes or more. Received: (None, 1)"),
+        (lambda: classifier(keras.layers.Dense(1)), "two or more classes. Received: (None, 1)"),
         (lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Dense(2)]), "Received: (None, 8, 8, 2)"),
-        (lambda: functional(lambda x: [x, x]), "two classes or more"),
+        (lambda: functional(lambda x: [x, x]), "two or more classes"),
         (
             lambda: keras.Model(
                 [a := keras.Input((8, 8, 3)), b := keras.Input((8, 8, 3))],
                 keras.layers.Flatten()(keras.layers.Add()([a, b])),
             ),
-            "not known",
+            "unknown",
         ),
     ],
 )
@@ -239,7 +239,7 @@ def test_outputs_that_are_no_numbers(folder, tmp_path, capsys):
     save_packed(model, tmp_path / "model.safetensors")
     assert main(["predict", "--model", str(tmp_path / "model.safetensors"), str(folder / "0.png")]) == 1
     output, errors = capsys.readouterr()
-    assert output == "" and re.fullmatch(r"Error: .* gives no finite numbers for .*0\.png\.\n", errors)
+    assert output == "" and re.fullmatch(r"Error: .* gives numbers that are not finite for .*0\.png\.\n", errors)
 
 
 def test_names_cannot_command_the_terminal(folder, tmp_path, capsys):
@@ -265,7 +265,7 @@ def test_info_counts_what_the_file_holds(tmp_path, capsys, rest):
     assert errors == ""
     lines = output.splitlines()
     assert lines[0] == f"file     {path}"
-    assert f"size     {path.stat().st_size:,} bytes, checksum fine" in lines
+    assert f"size     {path.stat().st_size:,} bytes, checksum OK" in lines
     assert "input    8 x 8 x 3" in lines
     assert "classes  cat, dog, red fox, owl, newt, carp, wasp" in lines
     assert "layers   1 Rescaling, 1 Flatten, 2 DenseMML, 1 Dense" in lines
@@ -330,9 +330,9 @@ def test_an_architecture_that_does_not_tell(folder, capsys, monkeypatch, config)
     packed = dataclasses.replace(read_packed(folder / "named.safetensors"), config=config)
     monkeypatch.setattr("mml.packing.read_packed", lambda path: packed)
     assert main(["info", "named.safetensors"]) == 0
-    assert "input    not known\n" in capsys.readouterr().out
+    assert "input    unknown\n" in capsys.readouterr().out
     assert main(["predict", "--model", "named.safetensors", str(folder / "0.png")]) == 1
-    assert "1 or 3 channels. Received: not known" in capsys.readouterr().err
+    assert "1 or 3 channels. Received: unknown" in capsys.readouterr().err
 
 
 def test_many_names_are_wrapped(tmp_path, capsys):
@@ -475,7 +475,9 @@ def test_without_any_backend_it_says_what_to_install(folder, capsys, monkeypatch
     assert main(["info", str(folder / "named.safetensors")]) == 1
     output, errors = capsys.readouterr()
     assert output == ""
-    assert errors == "Error: Keras needs a backend: jax, torch, tensorflow. Install one, such as: pip install jax\n"
+    assert (
+        errors == "Error: Keras needs a backend: jax, torch, tensorflow. Install one, for example: pip install jax\n"
+    )
 
 
 # === As a program ===

@@ -462,7 +462,7 @@ def test_all_its_ternary_layers_are_in_the_state_asked_for(quantization):
 
 
 def test_another_state_is_refused():
-    with pytest.raises(ValueError, match="`quantization` must be 'float', 'ternary' or 'packed'. Received"):
+    with pytest.raises(ValueError, match="`quantization` must be 'float', 'ternary', or 'packed'. Received"):
         vision_mlgru(SMALL_MLGRU, quantization="int4")
 
 

@@ -113,7 +113,7 @@ def test_pack_takes_any_number_type(dtype):
 
 @pytest.mark.parametrize("wrong", [2, -2, 0.5, np.nan, 255, 257])
 def test_pack_refuses_other_values(wrong):
-    with pytest.raises(ValueError, match="`w_ternary` must hold -1, 0 and 1 only"):
+    with pytest.raises(ValueError, match="`w_ternary` must hold only -1, 0, and 1"):
         pack_ternary(np.array([0, 1, wrong]))
 
 
@@ -126,7 +126,7 @@ def test_unpack_refuses_a_byte_that_no_five_weights_have(byte):
 def test_unpack_refuses_other_sizes_and_filling():
     with pytest.raises(ValueError, match="must have 2 bytes for 6 weights"):
         unpack_ternary(np.array([121], "uint8"), (2, 3))
-    with pytest.raises(ValueError, match="filled up with zeros"):
+    with pytest.raises(ValueError, match="padded with zeros"):
         unpack_ternary(np.array([121, 122 + 81], "uint8"), (2, 3))
 
 
@@ -153,7 +153,7 @@ def test_additions_only_product_refuses_others():
     ones = np.ones((1, 3), "int8")
     with pytest.raises(ValueError, match="`x_quantized` must be int8"):
         additions_only_product(ones.astype("float32"), ones)
-    with pytest.raises(ValueError, match="`w_ternary` must hold -1, 0 and 1 only"):
+    with pytest.raises(ValueError, match="`w_ternary` must hold only -1, 0, and 1"):
         additions_only_product(ones, 2 * ones)
     with pytest.raises(ValueError, match=r"\[units, 3\]"):
         additions_only_product(ones, np.ones((1, 4), "int8"))
@@ -305,13 +305,13 @@ def test_a_foreign_layer_that_passes_the_state_on_is_packed_in_memory(tmp_path):
     packed = pack(model)
     assert packed.layers[0].dense.quantization == "packed"
     np.testing.assert_allclose(packed.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match="of Keras and mml only"):
+    with pytest.raises(ValueError, match="must hold only layers and functions of Keras and mml"):
         save_packed(model, tmp_path / "model")
 
 
 def test_a_foreign_layer_that_does_not_is_refused():
     model = keras.Sequential([keras.Input((3,)), Forgetful(name="own")])
-    with pytest.raises(ValueError, match="the ternary layer .*own/dense_mml.*, whose state no configuration holds"):
+    with pytest.raises(ValueError, match="the ternary layer .*own/dense_mml.*, whose state is in no configuration"):
         pack(model)
 
 
@@ -536,7 +536,7 @@ def test_no_file_and_no_packed_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing"):
         load_packed(tmp_path / "nothing")
     safetensors.numpy.save_file({"w": np.zeros(3)}, tmp_path / "other")
-    with pytest.raises(ValueError, match="other is no packed model"):
+    with pytest.raises(ValueError, match="other is not a packed model"):
         load_packed(tmp_path / "other")
 
 
@@ -630,13 +630,13 @@ def nonsense(key, text):
         (a_kernel_transposed, "do not fit"),
         (a_kernel_gone, "do not fit"),
         (a_kernel_of_other_numbers, "do not fit"),
-        (nonsense("config", "{"), "no packed model"),
+        (nonsense("config", "{"), "not a packed model"),
         (nonsense("config", "[]"), "do not fit"),
-        (nonsense("config", "[" * 100_000), "no packed model"),
-        (nonsense("ternary", "[[1, 2, 3]]"), "no packed model"),
-        (nonsense("ternary", '{"a/kernel": [1e300, 1, 1]}'), "no packed model"),
-        (nonsense("ternary", '{"a/kernel": [-1, -128, 1]}'), "no packed model"),
-        (nonsense("class_names", "7"), "no packed model"),
+        (nonsense("config", "[" * 100_000), "not a packed model"),
+        (nonsense("ternary", "[[1, 2, 3]]"), "not a packed model"),
+        (nonsense("ternary", '{"a/kernel": [1e300, 1, 1]}'), "not a packed model"),
+        (nonsense("ternary", '{"a/kernel": [-1, -128, 1]}'), "not a packed model"),
+        (nonsense("class_names", "7"), "not a packed model"),
     ],
 )
 def test_forged_contents(file, tmp_path_factory, change, word):

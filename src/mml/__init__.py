@@ -1,7 +1,7 @@
-"""Matmul-free vision transformers: ternary-weight layers for Keras, and what trains, packs and measures them.
+"""Matmul-free vision transformers: ternary-weight layers for Keras, and tools to train, pack, and measure them.
 
-`import mml` changes nothing in the process. It imports neither Keras nor a backend: a submodule is imported when it
-is first used, such as `mml.layers`.
+`import mml` changes nothing in the process. It imports neither Keras nor a backend. A submodule such as `mml.layers`
+is imported when it is first used.
 """
 
 import importlib

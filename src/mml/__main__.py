@@ -1,4 +1,4 @@
-"""The command line: what a packed model sees in image files, and what its file holds."""
+"""The command line, which shows what a packed model sees in image files and what its file holds."""
 
 import argparse
 import collections
@@ -15,11 +15,11 @@ from mml.files import keras_home
 from mml.images import read_image
 
 PROG = "python -m mml"
-BACKENDS = ("jax", "torch", "tensorflow")  # the first one that is installed is taken
-DEFAULT = "cifar10"  # the preset that is used where no file is named
-BATCH = 32  # images predicted at once, so that more images do not take more memory for activations
-MOST = 5  # classes printed for an image
-WIDTH = 100  # of a line
+BACKENDS = ("jax", "torch", "tensorflow")  # the first one that is installed is used
+DEFAULT = "cifar10"  # the preset to use if no file is named
+BATCH = 32  # images predicted at once, which limits the memory for activations
+MOST = 5  # classes printed per image
+WIDTH = 100  # of a line, in characters
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,19 +28,19 @@ def main(arguments: list[str] | None = None) -> int:
     Without a file, the model is the one that comes with the package, `mml.presets.PRESETS["cifar10"]`.
 
     `predict` prints the most probable classes of each image, at most five. It reads all images before it builds
-    the model, and leaves out those that it cannot read, see `mml.images.read_image`. The probabilities are the
-    softmax of the model's outputs, or the outputs themselves where the model ends in a softmax.
+    the model, and skips those that it cannot read (see `mml.images.read_image`). The probabilities are the softmax of
+    the model's outputs, or the outputs themselves if the model ends in a softmax.
 
-    `info` prints what the file holds: its classes and layers, and the number and the bytes of its weights.
+    `info` prints what the file holds: its classes and layers, and the number and bytes of its weights.
 
     Results go to stdout. Errors go to stderr, one line for each file.
 
-    If neither the environment variable `KERAS_BACKEND` nor Keras's configuration file names a backend that is
-    installed, and Keras is not imported yet, it sets the variable to the first installed one of `jax`, `torch` and
+    If neither the environment variable `KERAS_BACKEND` nor Keras's configuration file names an installed backend, and
+    Keras is not imported yet, this function sets the variable to the first installed one of `jax`, `torch`, and
     `tensorflow`.
 
     Args:
-        arguments: List of strings. By default, those that Python was started with.
+        arguments: List of strings. By default, those with which Python was started.
 
     Returns:
         The exit status: 0, or 1 if the model or an image could not be used or if no backend is installed.
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parsed = _parser().parse_args(arguments)
     if not _choose_backend():
-        return _complain(f"Keras needs a backend: {', '.join(BACKENDS)}. Install one, such as: pip install jax")
+        return _complain(f"Keras needs a backend: {', '.join(BACKENDS)}. Install one, for example: pip install jax")
 
     from mml.packing import read_packed  # imports Keras, with the backend chosen
     from mml.presets import PRESETS
@@ -79,7 +79,7 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog=PROG,
         description="Use a packed model: a file of ternary weights, written by mml.packing.save_packed.",
-        epilog=f"`{PROG} COMMAND --help` says more about a command.",
+        epilog=f"Run `{PROG} COMMAND --help` for more about a command.",
     )
     which = "the model for CIFAR-10's ten classes that comes with the package"
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -87,23 +87,23 @@ def _parser():
         "predict",
         help="print the most probable classes of images",
         description=f"Print the {MOST} most probable classes of each image. Images of any size and kind are cropped "
-        "around their middle and resized to what the model takes. Files that cannot be read are named on stderr, and "
+        "around their center and resized to what the model takes. Files that cannot be read are named on stderr, and "
         "the exit status is then 1.",
     )
-    predict.add_argument("--model", metavar="FILE", help=f"a packed model's file; by default {which}")
+    predict.add_argument("--model", metavar="FILE", help=f"a packed model's file (default: {which})")
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="an image file")
     info = commands.add_parser(
         "info",
-        help="print what a packed model's file holds",
-        description="Print what a packed model's file holds: its classes and layers, the number and the bytes of its "
-        "weights, and how many bytes they would take as float32.",
+        help="print the contents of a packed model's file",
+        description="Print the contents of a packed model's file: its classes and layers, the number and bytes of "
+        "its weights, and how many bytes they would take as float32.",
     )
-    info.add_argument("model", metavar="FILE", nargs="?", help=f"a packed model's file; by default {which}")
+    info.add_argument("model", metavar="FILE", nargs="?", help=f"a packed model's file (default: {which})")
     return parser
 
 
 def _choose_backend():
-    """Tell whether Keras has a backend, and set an installed one if none is set."""
+    """Set an installed backend if none is set, and return whether Keras has one."""
     if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules:
         return True
     for backend in (_configured_backend(), *BACKENDS):
@@ -114,10 +114,10 @@ def _choose_backend():
 
 
 def _configured_backend():
-    """Return the backend that Keras's configuration file names, or None. Keras itself writes one with a default."""
+    """Return the backend that Keras's configuration file names, or None. Keras writes a file with a default."""
     try:
         backend = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8"))["backend"]
-    except (OSError, ValueError, KeyError, TypeError):  # Keras takes its default then, or says what is wrong
+    except (OSError, ValueError, KeyError, TypeError):  # Keras then uses its default or says what is wrong
         return None
     return backend if isinstance(backend, str) and backend.isidentifier() else None
 
@@ -132,7 +132,7 @@ def _predict(packed, paths):
     read, failed = [], 0
     for path in paths:
         try:
-            # The pixels are whole numbers. As bytes they take a quarter of the memory.
+            # The pixels are whole numbers. As bytes, they take a quarter of the memory.
             read.append((path, read_image(path, *shape).astype("uint8")))
         except (FileNotFoundError, ValueError) as error:
             failed = _complain(error)
@@ -142,7 +142,7 @@ def _predict(packed, paths):
     model = packed.build()
     names, outputs = packed.class_names, model.output_shape
     if not isinstance(outputs, tuple) or len(outputs) != 2 or (outputs[1] or 0) < 2:
-        raise ValueError(f"{packed.path} must give one number for each of two classes or more. Received: {outputs}")
+        raise ValueError(f"{packed.path} must give one number for each of two or more classes. Received: {outputs}")
     names = names or [f"class {index}" for index in range(outputs[1])]
     if len(names) != outputs[1]:
         raise ValueError(f"{packed.path} must name each of its {outputs[1]} classes. Received: {len(names)} names")
@@ -152,7 +152,7 @@ def _predict(packed, paths):
         rows = model.predict(np.stack([image for _, image in batch]).astype("float32"), verbose=0)
         for (path, _), row in zip(batch, rows.astype("float64"), strict=True):
             if not np.isfinite(row).all():
-                failed = _complain(f"{packed.path} gives no finite numbers for {path}.")
+                failed = _complain(f"{packed.path} gives numbers that are not finite for {path}.")
                 continue
             probabilities = row if normalized else _softmax(row)
             print(_one_line(path))
@@ -172,7 +172,7 @@ def _ends_in_softmax(model):
     last = model
     while isinstance(last, keras.Model):
         last = last.outputs[0]._keras_history.operation
-    # A layer `Softmax`, or the operation of that name that a functional model makes of the function.
+    # A `Softmax` layer, or the operation of that name that a functional model makes from the function.
     return type(last).__name__ == "Softmax" or getattr(last, "activation", None) is keras.activations.softmax
 
 
@@ -190,13 +190,13 @@ def _info(packed):
 
     for label, items in (
         ("file", [str(packed.path)]),
-        ("size", [f"{packed.size:,} bytes", "checksum fine"]),
+        ("size", [f"{packed.size:,} bytes", "checksum OK"]),
         ("format", [f"version {packed.version}"]),
         ("input", [_shape_text(_input_shape(packed.config))]),
         ("classes", packed.class_names or ["without names"]),
         ("layers", _layer_counts(packed.config)),
     ):
-        # Lines break between items only.
+        # Lines break only between items.
         text = ", ".join(_one_line(item).replace(" ", "\xa0") for item in items)
         lines = textwrap.wrap(text, WIDTH - 9, break_long_words=False, break_on_hyphens=False)
         print(f"{label:9}" + f"\n{'':9}".join(lines).replace("\xa0", " "))
@@ -213,7 +213,7 @@ def _info(packed):
 
 
 def _inner_layers(config):
-    """Return the layers of a model in Keras's serialised form, including those of models within it."""
+    """Return the layers of a model in Keras's serialized form, including those of models within it."""
     try:
         layers = config["config"]["layers"]
         layers = [layer for layer in layers if layer["class_name"] != "InputLayer"]  # nothing is computed there
@@ -224,11 +224,11 @@ def _inner_layers(config):
 
 def _layer_counts(config):
     counts = collections.Counter(str(layer["class_name"]) for layer in _inner_layers(config))
-    return [f"{count} {name}" for name, count in counts.items()] or ["not known"]
+    return [f"{count} {name}" for name, count in counts.items()] or ["unknown"]
 
 
 def _input_shape(config):
-    """Return the shape of a model's only input without the batch, or None if the serialised form does not tell."""
+    """Return the shape of a model's only input without the batch, or None if the serialized form does not say."""
     try:
         inputs = [layer for layer in config["config"]["layers"] if layer["class_name"] == "InputLayer"]
         return tuple(inputs[0]["config"]["batch_shape"][1:]) if len(inputs) == 1 else None
@@ -237,7 +237,7 @@ def _input_shape(config):
 
 
 def _shape_text(shape):
-    return "not known" if shape is None else " x ".join("any" if size is None else str(size) for size in shape)
+    return "unknown" if shape is None else " x ".join("any" if size is None else str(size) for size in shape)
 
 
 def _complain(error):

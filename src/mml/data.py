@@ -21,18 +21,18 @@ CIFAR10_TRAIN, CIFAR10_TEST = 50_000, 10_000  # images in the whole data set; a 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 KERAS_ARCHIVE = "cifar-10-batches-py-target_archive"  # Keras's name for the archive in its cache
-STALLED_SECONDS = 60  # a download that receives nothing for so long has failed
+STALLED_SECONDS = 60  # a download that receives nothing for this long has failed
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageDataset:
-    """Labelled images, split into a training and a test part, and a sentence about where they come from.
+    """Labeled images, split into a training and a test part, and a sentence about where they come from.
 
     Args:
         x_train, x_test: Images, uint8 `[images, 32, 32, 3]`, 0 to 255.
         y_train, y_test: Labels, uint8 `[images, 1]`: indices into `class_names`.
         class_names: Name of each class.
-        source: A sentence that says which data this is, and how much of it.
+        source: A sentence that says which data this is and how much of it there is.
 
     Example:
 
@@ -56,24 +56,24 @@ def load_cifar10(split: float = 0.01, source: str = "auto") -> ImageDataset:
     """Load the first images of CIFAR-10.
 
     If the environment variable `CIFAR10_NPZ` is set, the images come from the file of arrays that it names.
-    Otherwise they come from Keras's cache. If they are not in there, Keras downloads them, from the address in
+    Otherwise, they come from Keras's cache. If they are not in the cache, Keras downloads them, from the address in
     `CIFAR10_URL` if that is set. If the download fails and `source="auto"`, this function warns and returns
     scikit-learn's handwritten digits instead, enlarged to the same shapes.
 
     Args:
-        split: Fraction of the 50,000 training images and of the 10,000 test images, in `(0, 1]`; 0.01 gives the first
-            500 and the first 100.
+        split: Fraction of the 50,000 training images and of the 10,000 test images, in `(0, 1]`. For example, 0.01
+            gives the first 500 and the first 100.
         source: `"auto"`, or `"cifar10"` or `"digits"` to get that data set or an error.
 
     Returns:
         An `ImageDataset`.
 
     Raises:
-        ValueError: If `split` or `source` is none of these, if the split asks for more images than there are, or if
-            the file that `CIFAR10_NPZ` names is damaged or holds other arrays.
-        FileNotFoundError: If `CIFAR10_NPZ` names no file.
-        ConnectionError: If `source="cifar10"` and the download failed. Nothing of it is kept.
-        ImportError: If scikit-learn, which contains the digits, is needed and not installed.
+        ValueError: If `split` or `source` is not one of these, if the split asks for more images than there are, or
+            if the file that `CIFAR10_NPZ` names is damaged or holds other arrays.
+        FileNotFoundError: If `CIFAR10_NPZ` names a file that does not exist.
+        ConnectionError: If `source="cifar10"` and the download fails. Nothing of it is kept.
+        ImportError: If scikit-learn, which contains the digits, is needed but not installed.
 
     Example:
 
@@ -89,7 +89,7 @@ def load_cifar10(split: float = 0.01, source: str = "auto") -> ImageDataset:
     if isinstance(split, bool) or not isinstance(split, (int, float, np.number)) or not 0 < split <= 1:
         raise ValueError(f"`split` must be a number above 0 and at most 1. Received: split={split!r}")
     if source not in ("auto", "cifar10", "digits"):
-        raise ValueError(f"`source` must be 'auto', 'cifar10' or 'digits'. Received: source={source!r}")
+        raise ValueError(f"`source` must be 'auto', 'cifar10', or 'digits'. Received: source={source!r}")
 
     npz = os.environ.get("CIFAR10_NPZ")
     if source == "digits":
@@ -119,7 +119,7 @@ def _take(split, arrays, class_names, name):
             "`load_cifar10` for how to get all of CIFAR-10."
         )
     if not n_train or not n_test:
-        raise ValueError(f"`split` must leave at least one image. Received: split={split}")
+        raise ValueError(f"`split` must select at least one image. Received: split={split}")
     return ImageDataset(
         x_train[:n_train].copy(),  # a copy, so that the rest does not stay in memory
         y_train[:n_train].copy(),
@@ -134,25 +134,26 @@ def _npz(path):
     """Read the four arrays from a file that may be broken or hostile."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"CIFAR10_NPZ names no file: {path}. Correct it, or unset it to let Keras get CIFAR-10."
+            f"CIFAR10_NPZ must name an existing file. Received: {path}. "
+            "Correct it, or unset it to let Keras load CIFAR-10."
         )
     most = {"x_train": CIFAR10_TRAIN, "y_train": CIFAR10_TRAIN, "x_test": CIFAR10_TEST, "y_test": CIFAR10_TEST}
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = [_npz_array(archive, name, most[name]) for name in most]
-    # zipfile, zlib and NumPy raise many kinds of errors on damaged bytes.
+    # zipfile, zlib, and NumPy raise many kinds of errors on damaged bytes.
     except Exception as error:
         raise ValueError(
             f"CIFAR10_NPZ must name an .npz file with x_train and x_test, uint8 (images, 32, 32, 3), and y_train and "
             f"y_test, uint8 (images, 1). Received: {path}: {error or type(error).__name__}. "
-            "Write it again, or unset CIFAR10_NPZ to let Keras get CIFAR-10."
+            "Write it again, or unset CIFAR10_NPZ to let Keras load CIFAR-10."
         ) from error
     x_train, y_train, x_test, y_test = arrays
     for x, y, part in ((x_train, y_train, "train"), (x_test, y_test, "test")):
         if len(x) != len(y):
-            raise ValueError(f"{path}: x_{part} holds {len(x)} images and y_{part} {len(y)} labels.")
+            raise ValueError(f"{path}: x_{part} holds {len(x)} images, but y_{part} holds {len(y)} labels.")
         if y.max() >= len(CIFAR10_CLASSES):
-            raise ValueError(f"{path}: y_{part} holds the label {y.max()}; labels are 0 to 9.")
+            raise ValueError(f"{path}: y_{part} holds the label {y.max()}, but labels must be 0 to 9.")
     return arrays
 
 
@@ -193,7 +194,7 @@ def _sha256(path):
 
 
 def _download(archive):
-    """Download the complete archive with the right checksum, or leave nothing."""
+    """Download the complete archive and check its checksum, or leave nothing."""
     url = os.environ.get("CIFAR10_URL", CIFAR10_URL)
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder, _socket_timeout(STALLED_SECONDS):
@@ -203,8 +204,8 @@ def _download(archive):
         except Exception as error:
             raise ConnectionError(
                 f"CIFAR-10 could not be downloaded from {url}:\n{error}.\n"
-                "Try again when there is a network, set CIFAR10_URL to another address of the same archive,\n"
-                "or set CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, y_test."
+                "Try again when a network is available, set CIFAR10_URL to another address of the same archive,\n"
+                "or set CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, and y_test."
             ) from error
         os.replace(path, archive)
 
@@ -223,7 +224,7 @@ def _digits():
     """Enlarge scikit-learn's 8x8 handwritten digits to the shapes of CIFAR-10, by bilinear interpolation."""
     datasets = require("sklearn.datasets", "`load_cifar10` with the embedded digits")
     images, labels = datasets.load_digits(return_X_y=True)
-    # The centre of pixel i, measured in pixels of the digit, and what each of these contributes there.
+    # The center of pixel i, measured in pixels of the digit, and what each of the digit's pixels contributes there.
     position = np.clip((np.arange(32) + 0.5) / 4 - 0.5, 0, 7)
     weights = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(8)))  # [32, 8]
     images = weights @ (images.reshape(-1, 8, 8) * (255 / 16)) @ weights.T  # exact in float64

@@ -1,4 +1,4 @@
-"""Files that are complete or absent, whatever happens while they are written, and the folder of Keras's own."""
+"""Files that are complete or absent, whatever happens while they are written, and Keras's own folder."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def partial_name(path: str | os.PathLike) -> Path:
-    """Return the temporary name of a file, in the same folder, for the time until it is complete.
+    """Return the temporary name that a file has, in the same folder, until it is complete.
 
     Args:
         path: The file.
@@ -27,18 +27,18 @@ def partial_name(path: str | os.PathLike) -> Path:
 
 
 def move_into_place(partial: str | os.PathLike, path: str | os.PathLike) -> None:
-    """Give a complete file its name, replacing what had that name before.
+    """Give a complete file its final name, and replace what had that name before.
 
     The file reaches the disk before it gets the name, and the name reaches the disk before this function returns.
-    So if the power fails, the name stands for the old file or for the new one, and both are complete. Windows cannot
+    So if the power fails, the name refers to the old file or the new one, and both are complete. Windows cannot
     sync a folder, and neither can some network file systems. There, the new name may not survive a power failure.
 
     Args:
         partial: The complete file.
-        path: Its name from now on, on the same file system.
+        path: Its final name, on the same file system.
 
     Raises:
-        OSError: If the system can't write or move the file.
+        OSError: If the system cannot write or move the file.
 
     Example:
 
@@ -62,13 +62,13 @@ def move_into_place(partial: str | os.PathLike, path: str | os.PathLike) -> None
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file under a temporary name, and move it into place when it is complete.
 
-    An error, a killed process or a power failure leaves the file that was there before, see `move_into_place`.
+    An error, a killed process, or a power failure leaves the previous file unchanged (see `move_into_place`).
 
     Args:
         path: The file.
 
     Returns:
-        A context manager; its `pathlib.Path` is the temporary name, in the same folder.
+        A context manager that yields the temporary name, a `pathlib.Path` in the same folder.
 
     Example:
 
@@ -91,13 +91,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def make_folder(path: str | os.PathLike) -> None:
-    """Make a folder and its missing parents, so that they survive a power failure; see `move_into_place`.
+    """Make a folder and its missing parents so that they survive a power failure (see `move_into_place`).
 
     Args:
         path: The folder. If it exists, nothing happens.
 
     Raises:
-        OSError: If the system can't make the folder.
+        OSError: If the system cannot make the folder.
 
     Example:
 
@@ -119,7 +119,7 @@ def make_folder(path: str | os.PathLike) -> None:
 def keras_home() -> Path:
     """Return the folder in which Keras keeps its configuration and its downloads.
 
-    Keras has no public function for this. It finds the folder in the same way.
+    Keras has no public function for this but finds the folder in the same way.
 
     Returns:
         A `pathlib.Path`.
@@ -143,7 +143,7 @@ def _sync_folder(folder):
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # POSIX's answer where a file system has no sync for folders
+        if error.errno != errno.EINVAL:  # POSIX's answer if a file system cannot sync folders
             raise
     finally:
         os.close(descriptor)

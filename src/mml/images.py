@@ -13,28 +13,28 @@ from mml.validation import positive_integer
 def read_image(path: str | os.PathLike, height: int, width: int, channels: int) -> np.ndarray:
     """Read an image file at the size that a model takes.
 
-    - The image is turned upright as its EXIF data say.
+    - The image is turned upright as its EXIF data specify.
     - Transparent parts become white.
-    - 16-bit grey becomes 8-bit grey. Of 32-bit grey, the smallest value becomes black and the largest white.
-    - Of an animation, the first frame is read.
-    - The image is cropped around its middle to the aspect ratio of the result. It is then resized with a bicubic
-      filter, which averages where it makes the image smaller.
-    - Colour profiles are not applied.
+    - 16-bit gray becomes 8-bit gray. In 32-bit gray, the smallest value becomes black and the largest becomes white.
+    - Only the first frame of an animation is read.
+    - The image is cropped around its center to the aspect ratio of the result. It is then resized with a bicubic
+      filter, which averages when it makes the image smaller.
+    - Color profiles are not applied.
 
     Args:
         path: The file, in any format that Pillow reads.
         height: Height of the result in pixels.
         width: Width of the result in pixels.
-        channels: 1 for grey, 3 for red, green and blue.
+        channels: 1 for gray, or 3 for red, green, and blue.
 
     Returns:
-        `numpy.float32` array `[height, width, channels]` of whole numbers, 0 to 255.
+        `numpy.float32` array `[height, width, channels]` of whole numbers from 0 to 255.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If `height` or `width` is not a positive integer, or if `channels` is neither 1 nor 3. If the file
-            cannot be read as an image: it is a folder, empty, damaged, of an unknown format, holds numbers that are
-            not finite, or has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`).
+        ValueError: If `height` or `width` is not a positive integer, or if `channels` is neither 1 nor 3. Also if the
+            file cannot be read as an image: it is a folder, is empty or damaged, has an unknown format, holds numbers
+            that are not finite, or has more pixels than Pillow considers safe (`PIL.Image.MAX_IMAGE_PIXELS`).
 
     Example:
 
@@ -49,7 +49,7 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
     ((32, 32, 3), [255.0, 128.0, 0.0])
 
     Reference:
-        Grey is the luma of Recommendation ITU-R BT.601: 0.299 red + 0.587 green + 0.114 blue.
+        Gray is the luma of Recommendation ITU-R BT.601: 0.299 red + 0.587 green + 0.114 blue.
     """
     positive_integer("height", height)
     positive_integer("width", width)
@@ -58,7 +58,7 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
-            raise ValueError("it is a folder or the like")
+            raise ValueError("it is a folder or another special file")
         if not path.stat().st_size:
             raise ValueError("it is empty")
         with warnings.catch_warnings():
@@ -71,7 +71,7 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist.") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} cannot be read as an image: it is of no known kind, or damaged.") from error
+        raise ValueError(f"{path} cannot be read as an image: its format is unknown, or it is damaged.") from error
     # Pillow and the libraries below it raise many kinds of exceptions for damaged bytes.
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -82,7 +82,7 @@ def _opaque(image):
     """Return the image upright, on white, and in a mode that converts to L or RGB without clipping."""
     netpbm = image.format == "PPM"
     image = ImageOps.exif_transpose(image)
-    # Pillow clips 16-bit grey at 255 when it converts it, and reads that of a PGM file as 32-bit grey.
+    # Pillow clips 16-bit gray at 255 when it converts it. It reads the 16-bit gray of a PGM file as 32-bit gray.
     if image.mode.startswith("I;16") or (image.mode == "I" and netpbm):
         levels = np.rint(np.arange(65536) / 257).astype("uint8")  # 65535 becomes 255
         if "transparency" in image.info:

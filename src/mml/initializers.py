@@ -1,4 +1,4 @@
-"""Initial values that Keras does not have."""
+"""Initializers that Keras does not have."""
 
 import keras
 from keras import ops
@@ -10,8 +10,8 @@ from mml.validation import finite_number
 class Linspace(keras.initializers.Initializer):
     """Evenly spaced values along the last axis, from `start` to `stop`.
 
-    As the `forget_bias_initializer` of `mml.layers.GRUMML` it makes some features of the state forget within a token
-    or two, and lets others remember for a long time.
+    As the `forget_bias_initializer` of `mml.layers.GRUMML`, it makes some features of the state forget within a
+    token or two and lets others remember for a long time.
 
     Args:
         start: The first value.
@@ -19,7 +19,7 @@ class Linspace(keras.initializers.Initializer):
 
     Call arguments:
         shape: Shape of the tensor.
-        dtype: Its dtype. By default, `keras.config.floatx()`.
+        dtype: Dtype of the tensor. Defaults to `keras.config.floatx()`.
 
     Returns:
         Float tensor of that shape.

@@ -1,15 +1,15 @@
-"""Packages that the library does without, and only some of its functions need."""
+"""Optional packages, which only some functions of the library need."""
 
 import importlib
 import types
 
 
 def require(module: str, purpose: str) -> types.ModuleType:
-    """Import a package that the library does not install, or say what to install.
+    """Import an optional package, or raise an error that says what to install.
 
     Args:
         module: Name of the module to import, such as `"pandas"`.
-        purpose: What needs it, for the message.
+        purpose: What needs the module, for the error message.
 
     Returns:
         The module.

@@ -1,4 +1,4 @@
-"""Checks of arguments, so that a wrong one is named before any work is lost."""
+"""Argument checks, which name a wrong argument before any work is lost."""
 
 import math
 import numbers
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def positive_integer(name: str, value: Any) -> int:
-    """Return `value` as an `int`, or say which argument is wrong.
+    """Return `value` as an `int`, or raise an error that names the argument.
 
     Args:
         name: Name of the argument.
@@ -19,7 +19,7 @@ def positive_integer(name: str, value: Any) -> int:
         An `int` of at least 1.
 
     Raises:
-        ValueError: If `value` is not an integer (a `bool` is none) or is below 1.
+        ValueError: If `value` is not an integer (a `bool` is not one) or is below 1.
 
     Example:
 
@@ -40,7 +40,7 @@ def positive_integer(name: str, value: Any) -> int:
 
 
 def divides(name: str, value: int, whole_name: str, whole: int) -> None:
-    """Check that one size divides another, or say which arguments do not fit together.
+    """Check that one size divides another, or raise an error that names the two arguments.
 
     Args:
         name: Name of the argument that must divide the other.
@@ -64,7 +64,7 @@ def divides(name: str, value: int, whole_name: str, whole: int) -> None:
 
 
 def share(name: str, value: Any) -> float:
-    """Return `value` as a `float`, or say which argument is wrong.
+    """Return `value` as a `float`, or raise an error that names the argument.
 
     Args:
         name: Name of the argument.
@@ -74,7 +74,7 @@ def share(name: str, value: Any) -> float:
         A `float` from 0 to 1.
 
     Raises:
-        ValueError: If `value` is not a number from 0 to 1 (a `bool` is none).
+        ValueError: If `value` is not a number from 0 to 1 (a `bool` is not one).
 
     Example:
 
@@ -88,7 +88,7 @@ def share(name: str, value: Any) -> float:
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    """Return `value` if it is one of the choices, or say which argument is wrong.
+    """Return `value` if it is one of the choices, or raise an error that names the argument.
 
     Args:
         name: Name of the argument.
@@ -99,7 +99,7 @@ def one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
         The string.
 
     Raises:
-        ValueError: If `value` is none of these.
+        ValueError: If `value` is not one of these.
 
     Example:
 
@@ -112,12 +112,13 @@ def one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """
     if not isinstance(value, str) or value not in choices:
         *others, last = map(repr, choices)
-        raise ValueError(f"`{name}` must be {', '.join(others)} or {last}. Received: {name}={value!r}")
+        comma = "," if len(others) > 1 else ""
+        raise ValueError(f"`{name}` must be {', '.join(others)}{comma} or {last}. Received: {name}={value!r}")
     return value
 
 
 def finite_number(name: str, value: Any) -> float:
-    """Return `value` as a `float`, or say which argument is wrong.
+    """Return `value` as a `float`, or raise an error that names the argument.
 
     Args:
         name: Name of the argument.
@@ -127,7 +128,7 @@ def finite_number(name: str, value: Any) -> float:
         A finite `float`.
 
     Raises:
-        ValueError: If `value` is not a finite number (a `bool` is none).
+        ValueError: If `value` is not a finite number (a `bool` is not one).
 
     Example:
 
@@ -147,7 +148,7 @@ def python_float(value: Any) -> float:
         value: A real number of Python or NumPy.
 
     Returns:
-        A `float`. For `numpy.float32(0.1)` it is 0.1 and not 0.10000000149.
+        A `float`. For `numpy.float32(0.1)` it is 0.1 instead of 0.10000000149.
 
     Example:
 
@@ -160,7 +161,7 @@ def python_float(value: Any) -> float:
 
 
 def grid_of_tokens(name: str, value: Any) -> tuple[int, int]:
-    """Return `value` as a pair of integers, or say which argument is wrong.
+    """Return `value` as a pair of integers, or raise an error that names the argument.
 
     Args:
         name: Name of the argument.
@@ -187,10 +188,10 @@ def grid_of_tokens(name: str, value: Any) -> tuple[int, int]:
 
 
 def mask_of_tokens(mask: Any, grid: tuple[int, int]) -> None:
-    """Check that a mask says of each token in a grid whether it counts, or say which shape it must have.
+    """Check that a mask has one value for each token of a grid, or raise an error that states the shape.
 
     Args:
-        mask: Tensor, of which only the shape is read. The number of tokens in it may be unknown.
+        mask: Tensor of which only the shape is read. The number of tokens in it may be unknown.
         grid: Rows and columns of tokens.
 
     Raises:

@@ -197,8 +197,8 @@ KERNEL = np.ones((7, 8), "int8")
     "w_ternary, w_scale, message",
     [
         (np.ones((8, 7), "int8"), 1.0, r"`w_ternary` must have the shape \[units, features\] = \[7, 8\]"),
-        (2 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0 and 1"),
-        (0.5 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0 and 1"),
+        (2 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0, and 1"),
+        (0.5 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0, and 1"),
         (KERNEL, -1.0, "`w_scale` must be a finite number above 0"),
         (KERNEL, 0.0, "`w_scale` must be a finite number above 0"),
         (KERNEL, np.nan, "`w_scale` must be a finite number above 0"),
@@ -226,7 +226,7 @@ def test_only_a_packed_layer_takes_a_ternary_kernel(quantization):
 
 @pytest.mark.parametrize("quantization", ["int8", None, True, "Ternary", ["ternary"]])
 def test_an_unknown_state_is_refused(quantization):
-    with pytest.raises(ValueError, match="`quantization` must be 'float', 'ternary' or 'packed'. Received"):
+    with pytest.raises(ValueError, match="`quantization` must be 'float', 'ternary', or 'packed'. Received"):
         DenseMML(4, quantization=quantization)
 
 

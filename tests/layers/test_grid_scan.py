@@ -114,7 +114,7 @@ def test_a_grid_must_be_a_pair():
 
 @pytest.mark.parametrize("direction", ["Right", "forward", "", None, 1], ids=str)
 def test_other_directions_are_refused(direction):
-    message = rf"`direction` must be 'right', 'left', 'down' or 'up'. Received: direction={direction!r}"
+    message = rf"`direction` must be 'right', 'left', 'down', or 'up'. Received: direction={direction!r}"
     with pytest.raises(ValueError, match=message):
         GridScanMML(8, (2, 3), direction)
 

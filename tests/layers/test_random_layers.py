@@ -404,7 +404,7 @@ def test_factors_out_of_range_are_named(value):
     with pytest.raises(ValueError) as error:
         layers.RandomRotation(value)
     assert str(error.value) == (
-        f"`factor` must be a number, or two numbers, in the range [-1, 1]. Received: factor={value!r}"
+        f"`factor` must be one or two numbers in the range [-1, 1]. Received: factor={value!r}"
     )
     with pytest.raises(ValueError, match="`height_factor` must be .* Received: height_factor="):
         layers.RandomZoom(value)

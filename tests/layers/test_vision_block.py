@@ -75,7 +75,7 @@ def test_sizes_must_be_positive_integers(argument, value):
 def test_a_grid_must_be_a_pair_and_a_direction_one_of_four():
     with pytest.raises(ValueError, match="`grid` must be a pair of positive integers: rows and columns. Received"):
         VisionBlockMML(8, 12, 6)
-    with pytest.raises(ValueError, match="`direction` must be 'right', 'left', 'down' or 'up'. Received"):
+    with pytest.raises(ValueError, match="`direction` must be 'right', 'left', 'down', or 'up'. Received"):
         VisionBlockMML(8, 12, (2, 3), "forward")
 
 

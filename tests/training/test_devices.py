@@ -148,7 +148,7 @@ def test_two_processes_of_four_devices_train_as_one_device(one_device, tmp_path)
 def test_two_processes_without_a_common_folder(one_device, tmp_path):
     processes = both([one_device.path.parent, tmp_path], devices=1)
     for errors in finish(*processes, returncode=1):
-        assert "one folder that they share" in errors
+        assert "share one folder" in errors
 
 
 # === What cannot be trained ===

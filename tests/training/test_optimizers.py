@@ -118,7 +118,7 @@ def test_weights_can_be_left_out(optimizer):
 @OPTIMIZERS
 @pytest.mark.parametrize("steps", [-1, 2.5, True, None, "3"])
 def test_decay_steps_are_named_when_wrong(optimizer, steps):
-    with pytest.raises(ValueError, match="`decay_steps` must be an integer, at least 0. Received: decay_steps="):
+    with pytest.raises(ValueError, match="`decay_steps` must be an integer of at least 0. Received: decay_steps="):
         optimizer(RATE, decay_steps=steps)
 
 

@@ -68,7 +68,7 @@ def test_steps_are_asked_for(config):
 
 
 def test_muon_asks_for_a_model_that_is_built():
-    with pytest.raises(ValueError, match="`model` must be built, for Muon.*Received: model=<Sequential"):
+    with pytest.raises(ValueError, match="`model` must be built so that Muon.*Received: model=<Sequential"):
         compile_model(keras.Sequential([keras.layers.Dense(10)]), RECIPE, steps=8)
 
 

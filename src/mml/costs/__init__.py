@@ -1,6 +1,6 @@
-"""What one image costs: operations, bytes and an estimate of the energy, counted from the model itself.
+"""The cost of one image: operations, bytes, and an estimate of the energy, counted from the model itself.
 
-It needs the packages jax and pandas, and JAX as the backend of Keras.
+The functions need the packages jax and pandas, and JAX as the Keras backend.
 """
 
 from mml.costs.counting import count_bytes, count_operations

@@ -1,7 +1,7 @@
 """Operations and bytes of one image, counted from the model itself.
 
 JAX traces a model into a list of primitive operations, each with the shapes of its operands (a jaxpr). The functions
-here walk along that list. So they know nothing about particular models or layers.
+here walk along that list, so they know nothing about particular models or layers.
 """
 
 import math
@@ -49,39 +49,39 @@ _CALLS = "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call
 
 
 def count_operations(model: keras.Model) -> "pandas.DataFrame":
-    """Count the arithmetic of a model in inference, for one image.
+    """Count the arithmetic operations of a model in inference for one image.
 
     - `addition`: additions and subtractions. A sum of n numbers takes n - 1 of them.
     - `multiplication`: multiplications.
-    - `function`: all other arithmetic, such as division, roots, `exp` and `tanh`. Each value counts as one.
-    - `comparison`: what costs no more than an addition, that is comparison, choice, minimum and maximum, rounding,
+    - `function`: all other arithmetic, such as division, roots, `exp`, and `tanh`. Each value counts as one.
+    - `comparison`: operations that cost no more than an addition: comparison, choice, minimum and maximum, rounding,
       sign, absolute value, logic, and conversion to another number type.
 
     A product `[M, K] @ [K, N]` takes M*K*N multiplications, in the wider type of its operands. It takes as many
-    additions, in the type of its result, because each sum starts from zero. A convolution counts in the same way,
-    including the zeros that it is padded or dilated with.
+    additions, in the type of its result, because each sum starts from zero. A convolution is counted in the same way,
+    including the zeros from padding and dilation.
 
-    A product with an integer weight that holds only -1, 0 and 1 takes no multiplications. It takes one addition (or
-    subtraction) for each row and each weight that is not zero.
+    A product with an integer weight that holds only -1, 0, and 1 takes no multiplications. It takes one addition (or
+    subtraction) for each row and each nonzero weight.
 
-    A packed model holds such weights, see `mml.packing.pack`. A model in the ternary state holds float kernels. It
-    rounds them in each call and multiplies them as floats, and this is what is counted.
+    A packed model holds such weights (see `mml.packing.pack`). A model in the ternary state holds float kernels. In
+    each call, it rounds them and multiplies them as floats, and those operations are counted.
 
-    Moving data costs no operation. Everything else in the program is counted, even what a compiler might save. Of a
-    condition, the branch with more operations is counted. The program is the one for the device at hand:
-    `mml.ops.linear_recurrence` takes more operations on a device that is no CPU. `function` and `comparison` have the
-    type of their operands.
+    Moving data costs no operations. Everything else in the program is counted, even what a compiler might save. For a
+    conditional, the branch with more operations is counted. The program is the one for the current device:
+    `mml.ops.linear_recurrence` takes more operations on a device other than a CPU. `function` and `comparison` have
+    the type of their operands.
 
     Args:
         model: A Keras model with a single input. Only its batch size may be unknown.
 
     Returns:
-        A `pandas.DataFrame` with the columns `operation`, `dtype` and `count`. Operations that do not occur are left
-        out.
+        A `pandas.DataFrame` with the columns `operation`, `dtype`, and `count`. Operations that do not occur are
+        omitted.
 
     Raises:
         ImportError: If jax or pandas is not installed.
-        RuntimeError: If the backend of Keras is not JAX.
+        RuntimeError: If the Keras backend is not JAX.
         ValueError: If the model has no such input, if the images of a batch depend on each other, or if the program
             has an operation of unknown cost, such as sorting or a loop of unknown length.
 
@@ -97,7 +97,7 @@ def count_operations(model: keras.Model) -> "pandas.DataFrame":
 
     Reference:
         Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014,
-        doi:10.1109/ISSCC.2014.6757323, on why to count them apart.
+        doi:10.1109/ISSCC.2014.6757323, on why to count them separately.
     """
     one_image, _ = _costs(model)
     rows = [(*key, count) for key, count in sorted(one_image.items()) if key[0] != "activations" and count]
@@ -109,16 +109,16 @@ def count_operations(model: keras.Model) -> "pandas.DataFrame":
 def count_bytes(model: keras.Model) -> "pandas.DataFrame":
     """Count the bytes that a model in inference has to move for one image.
 
-    - `weights`: all weights, each read once, as they are stored. Integer weights that hold only -1, 0 and 1 have the
-      type `ternary` and take 1.6 bits each, five to a byte, as `mml.packing.pack_ternary` stores them.
-    - `activations`: what goes into the matrix products and convolutions and what comes out of them, without the
-      weights. Of a condition, those of the branch with more operations are counted.
+    - `weights`: all weights, each read once, as they are stored. Integer weights that hold only -1, 0, and 1 have
+      the type `ternary` and take 1.6 bits each, five per byte, as `mml.packing.pack_ternary` stores them.
+    - `activations`: the inputs and outputs of the matrix products and convolutions, without the weights. For a
+      conditional, those of the branch with more operations are counted.
 
     Args:
         model: A Keras model, as for `count_operations`.
 
     Returns:
-        A `pandas.DataFrame` with the columns `data`, `dtype` and `bytes`.
+        A `pandas.DataFrame` with the columns `data`, `dtype`, and `bytes`.
 
     Raises:
         ImportError: As for `count_operations`.
@@ -147,21 +147,23 @@ def count_bytes(model: keras.Model) -> "pandas.DataFrame":
 
 
 def _costs(model):
-    """Count what a call with one image costs, and what each further image adds."""
+    """Return the cost of a call with one image, and the cost that each further image adds."""
     for package in ("jax", "pandas"):
         require(package, "`mml.costs`")
     if keras.backend.backend() != "jax":
-        raise RuntimeError(f"The backend of Keras must be 'jax'. Received: {keras.backend.backend()!r}")
+        raise RuntimeError(f"The Keras backend must be 'jax'. Received: {keras.backend.backend()!r}")
     inputs = getattr(model, "inputs", None) or []
     if len(inputs) != 1 or inputs[0].shape[0] is not None or None in inputs[0].shape[1:]:
         shapes = [tuple(tensor.shape) for tensor in inputs]
-        raise ValueError(f"`model` must have one input, unknown in its batch only. Received: input shapes {shapes}")
+        raise ValueError(
+            f"`model` must have one input, unknown only in its batch size. Received: input shapes {shapes}"
+        )
 
-    # A layer may pad a single row to two for speed, which is no part of the model. So one image is found from two.
+    # A layer may pad a single row to two for speed, which is not part of the model. So start from two images.
     two, three, four = (_cost_of_batch(model, images) for images in (2, 3, 4))
     further = {key: three[key] - two[key] for key in three}
     if further != {key: four[key] - three[key] for key in four}:
-        raise ValueError("`model` must treat each image by itself, at the same cost.")
+        raise ValueError("`model` must treat each image separately and at the same cost.")
     return {key: two[key] - further[key] for key in two}, further
 
 
@@ -176,7 +178,7 @@ def _cost_of_batch(model, images):
         return model.stateless_call(*arguments, training=False)[0]
 
     program = jax.make_jaxpr(predict)(trainable, non_trainable, x)
-    weights = zip(program.jaxpr.invars, trainable + non_trainable, strict=False)  # the last one is the images
+    weights = zip(program.jaxpr.invars, trainable + non_trainable, strict=False)  # the last one holds the images
     nonzeros = {id(variable): int(np.count_nonzero(value)) for variable, value in weights if _is_ternary(value)}
     return _cost(program.jaxpr, nonzeros)
 
@@ -189,9 +191,9 @@ def _is_ternary(weight):
 
 
 def _cost(jaxpr, nonzeros):
-    """Count what one run of a program costs: `{(operation, dtype): count, ("activations", dtype): bytes}`.
+    """Return the cost of one run of a program: `{(operation, dtype): count, ("activations", dtype): bytes}`.
 
-    `nonzeros` maps the `id` of each variable that is a ternary weight to the number of its entries that are not zero.
+    `nonzeros` maps the `id` of each variable that is a ternary weight to the number of its nonzero entries.
     """
     cost: Counter[tuple[str, str]] = Counter()
     for equation in jaxpr.eqns:
@@ -215,9 +217,9 @@ def _cost(jaxpr, nonzeros):
 
 
 def _constants(scan):
-    """Return the operands of a loop that are the same in each step. They come first, before those carried on."""
+    """Return the operands of a loop that are the same in each step. They come first, before the carried ones."""
     step = getattr(scan.params["jaxpr"], "jaxpr", scan.params["jaxpr"])
-    # Operands and results that are stacked over the steps have one more axis outside of the loop.
+    # Operands and results that are stacked over the steps have one more axis outside the loop.
     stacked = sum(_rank(outer) != _rank(inner) for outer, inner in zip(scan.invars, step.invars, strict=True))
     carried = sum(_rank(outer) == _rank(inner) for outer, inner in zip(scan.outvars, step.outvars, strict=True))
     return scan.invars[: len(scan.invars) - stacked - carried]
@@ -276,4 +278,4 @@ def _count(name, params, operand, out):
     if name in _REDUCTIONS:
         together = math.prod(params["window_dimensions"]) if "window" in name else operand.size // out.size
         return _REDUCTIONS[name], out.size * (together - 1)
-    raise ValueError(f"`model` must be made of operations of known cost. Received: JAX's primitive {name!r}")
+    raise ValueError(f"`model` must consist of operations of known cost. Received: JAX's primitive {name!r}")

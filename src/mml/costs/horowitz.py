@@ -1,4 +1,4 @@
-"""An estimate of the energy, from the published figures of Horowitz."""
+"""An estimate of the energy from Horowitz's published figures."""
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -40,21 +40,21 @@ def energy(operations: "pandas.DataFrame", memory: "pandas.DataFrame") -> "panda
     """Estimate the energy of one image from published figures for a single operation.
 
     The figures, `HOROWITZ_PJ`, are for a 45 nm process. Only their ratios carry over to a newer one. They leave out
-    what a processor spends on its instructions, which is more than the arithmetic unless the processor is built for
-    the task. Where there is no published figure, the estimate is a low one:
+    the energy that a processor spends on its instructions, which is more than the arithmetic takes unless the
+    processor is built for the task. Where there is no published figure, the estimate is low:
 
-    - A `function` costs as much as a multiplication, a `comparison` as much as an addition.
-    - 16-bit integers cost as much as 32-bit ones, bfloat16 as much as float16, and truth values as much as 8-bit
+    - A `function` costs as much as a multiplication, and a `comparison` costs as much as an addition.
+    - 16-bit integers cost as much as 32-bit ones, bfloat16 as much as float16, and Booleans as much as 8-bit
       integers.
     - Weights come from DRAM, at the lower end of its range. Activations go to and from a cache of 1 MB.
 
     Args:
-        operations: What `count_operations` returns.
-        memory: What `count_bytes` returns.
+        operations: The result of `count_operations`.
+        memory: The result of `count_bytes`.
 
     Returns:
-        A `pandas.DataFrame` with the columns `part` (`arithmetic` or `memory`), `kind` (an operation, `weights` or
-        `activations`) and `microjoules`.
+        A `pandas.DataFrame` with the columns `part` (`arithmetic` or `memory`), `kind` (an operation, `weights`, or
+        `activations`), and `microjoules`.
 
     Raises:
         ImportError: If pandas is not installed.
@@ -81,7 +81,7 @@ def energy(operations: "pandas.DataFrame", memory: "pandas.DataFrame") -> "panda
     for operation, dtype, count in operations.itertuples(index=False):
         figure = " ".join(_STAND_INS.get(word, word) for word in (dtype, operation))
         if figure not in HOROWITZ_PJ:
-            raise ValueError(f"`operations` must be of types with a known energy. Received: {operation} of {dtype}")
+            raise ValueError(f"`operations` must have types with a known energy. Received: {operation} of {dtype}")
         picojoules["arithmetic", operation] += count * HOROWITZ_PJ[figure]
     for data, _, size in memory.itertuples(index=False):
         place = {"weights": "DRAM", "activations": "a cache of 1 MB"}[data]

@@ -1,7 +1,7 @@
-"""Keras layers made of ternary products (MML, "matmul-less"), and the layers that a model of them needs.
+"""Keras layers made of ternary products (MML, "matmul-less"), and the other layers that their models need.
 
-Each ternary layer declares its state of quantization: `"float"`, `"ternary"` (the default) or `"packed"`. It passes
-the state on to the layers inside, and its configuration holds it. See `DenseMML`, and `mml.packing.pack`.
+Each ternary layer declares its quantization state: `"float"`, `"ternary"` (the default), or `"packed"`. It passes the
+state on to the layers inside it and stores it in its configuration. See `DenseMML` and `mml.packing.pack`.
 """
 
 from mml.layers.attention_mml import AttentionMML

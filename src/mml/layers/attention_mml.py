@@ -7,26 +7,27 @@ from mml.validation import divides, positive_integer
 
 @keras.saving.register_keras_serializable(package="mml")
 class AttentionMML(TernaryLayer):
-    """Token mixer that takes the place of self-attention: a `GRUMML` that returns the whole sequence.
+    """Token mixer that replaces self-attention: a `GRUMML` that returns the whole sequence.
 
-    No token is compared with any other, so time and memory are proportional to the number of tokens and not to its
-    square. Each token sees itself and the tokens before it.
+    No token is compared with any other, so time and memory are proportional to the number of tokens instead of
+    its square. Each token sees itself and the tokens before it.
 
     Args:
-        num_heads: Number of groups that the state is divided into. It does not change the result, see `GRUMML`.
+        num_heads: Number of groups that the state is divided into. It does not change the result (see `GRUMML`).
         out_dim: Size of the output's last axis.
         fully_mml: Whether every projection is ternary.
-        quantization: State of the ternary products, see `DenseMML`.
+        quantization: State of the ternary products (see `DenseMML`).
 
     Call arguments:
         inputs: Float tensor `[batch, tokens, features]`.
-        mask: Boolean tensor `[batch, tokens]`, False for the tokens to skip, see `GRUMML`.
+        mask: Boolean tensor `[batch, tokens]`. False marks the tokens to skip (see `GRUMML`).
 
     Returns:
         Float tensor `[batch, tokens, out_dim]`.
 
     Raises:
-        ValueError: If `num_heads` or `out_dim` is not a positive integer, or if the first does not divide the second.
+        ValueError: If `num_heads` or `out_dim` is not a positive integer, or if `num_heads` does not divide
+            `out_dim`.
 
     Example:
 

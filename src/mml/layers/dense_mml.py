@@ -12,21 +12,21 @@ from mml.validation import positive_integer
 class DenseMML(TernaryLayer):
     """Dense layer whose product needs only additions and subtractions (BitLinear).
 
-    The layer normalizes its input (`RMSNorm`) and rounds it to 8-bit integers. It rounds the kernel to -1, 0 and 1,
-    and scales their product back: `y = activation(x_quantized @ w_ternary * scales + bias)`. The kernel variable
-    remains a float matrix. Each forward pass rounds it again, so training can continue at any time. Gradients reach
-    the kernel and the input by the straight-through estimator, see `mml.ops.bit_linear`.
+    The layer normalizes its input (`RMSNorm`) and rounds it to 8-bit integers. It rounds the kernel to -1, 0,
+    and 1, and scales the product of the two back: `y = activation(x_quantized @ w_ternary * scales + bias)`. The
+    kernel variable remains a float matrix. Each forward pass rounds it again, so training can continue at any time.
+    Gradients reach the kernel and the input through the straight-through estimator (see `mml.ops.bit_linear`).
 
     Args:
         units: Size of the output's last axis.
         activation: Name or function applied to the output. None by default.
-        use_bias: Whether a bias is added.
+        use_bias: Whether to add a bias.
         kernel_initializer, bias_initializer: Initial values.
         kernel_regularizer, bias_regularizer, activity_regularizer: Penalties.
         kernel_constraint, bias_constraint: Projections applied after an update.
-        per_feature_gain: Whether the norm's gain has one value per feature, see `RMSNorm`.
-        quantization: `"ternary"`; `"float"` for the same layer with nothing rounded; or `"packed"` for an int8
-            ternary kernel that cannot be trained.
+        per_feature_gain: Whether the norm's gain has one value per feature (see `RMSNorm`).
+        quantization: `"ternary"`, `"float"` for the same layer without rounding, or `"packed"` for an int8 ternary
+            kernel that cannot be trained.
 
     Call arguments:
         inputs: Float tensor `[batch, ..., features]`.
@@ -35,7 +35,7 @@ class DenseMML(TernaryLayer):
         Float tensor `[batch, ..., units]`.
 
     Raises:
-        ValueError: If `units` is not a positive integer, or if `quantization` is none of the three states.
+        ValueError: If `units` is not a positive integer, or if `quantization` is not one of the three states.
 
     Example:
 
@@ -87,7 +87,7 @@ class DenseMML(TernaryLayer):
         if self.quantization == "packed":
             self._add_packed_kernel(features)
         else:
-            # The forward pass rounds float32 values, whatever the compute dtype.
+            # The forward pass rounds float32 values, regardless of the compute dtype.
             self.kernel = self.add_weight(
                 name="kernel",
                 shape=(features, self.units),
@@ -129,10 +129,10 @@ class DenseMML(TernaryLayer):
         return self.activation(y)
 
     def ternary_kernel(self):
-        """Round the kernel as a forward pass does.
+        """Return the kernel, rounded as in a forward pass.
 
         Returns:
-            A pair of NumPy arrays `(w_ternary, w_scale)`: int8 `[units, features]` that holds -1, 0 and 1, and a
+            A pair of NumPy arrays `(w_ternary, w_scale)`: int8 `[units, features]` that holds -1, 0, and 1, and a
             float32 scalar (float64 for a float64 kernel).
 
         Raises:
@@ -154,7 +154,7 @@ class DenseMML(TernaryLayer):
             return ops.convert_to_numpy(self.w_ternary), ops.convert_to_numpy(self.w_scale)
         ternarize = absmean_ternarize
         if keras.backend.backend() == "jax":
-            import jax  # only where it is the backend
+            import jax  # only if it is the backend
 
             ternarize = jax.jit(ternarize)  # as in `predict`; uncompiled, the sum may round differently
         w_ternary, w_scale = ternarize(self.kernel.value)
@@ -164,7 +164,7 @@ class DenseMML(TernaryLayer):
         """Set the kernel of a built, packed layer.
 
         Args:
-            w_ternary: Array `[units, features]` of any number type that holds -1, 0 and 1.
+            w_ternary: Array `[units, features]` of any number type that holds -1, 0, and 1.
             w_scale: Finite float scalar above 0.
 
         Raises:
@@ -193,7 +193,7 @@ class DenseMML(TernaryLayer):
                 f"Received: w_ternary.shape={w_ternary.shape}"
             )
         if not np.isin(w_ternary, (-1, 0, 1)).all():
-            raise ValueError("`w_ternary` must hold only -1, 0 and 1.")
+            raise ValueError("`w_ternary` must hold only -1, 0, and 1.")
         if w_scale.shape != () or not (np.isfinite(w_scale) and w_scale > 0):
             raise ValueError(f"`w_scale` must be a finite number above 0. Received: w_scale={w_scale!r}")
         self.w_ternary.assign(w_ternary.astype("int8"))

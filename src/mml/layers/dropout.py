@@ -11,9 +11,9 @@ class Dropout(_RandomLayer, keras.layers.Dropout):
     """Keras's `Dropout`, with a random state that is saved with the weights.
 
     Args:
-        rate: Share of the values that are set to zero in training, from 0 to 1. The others are scaled by
+        rate: Fraction of the values that are set to zero in training, from 0 to 1. The others are scaled by
             `1 / (1 - rate)`.
-        noise_shape: Shape of the mask, as for `keras.layers.Dropout`. By default, that of the input.
+        noise_shape: Shape of the mask, as for `keras.layers.Dropout`. Defaults to the shape of the input.
         seed: Integer seed of the random state. By default, Keras draws one.
 
     Call arguments:
@@ -39,7 +39,7 @@ class Dropout(_RandomLayer, keras.layers.Dropout):
             return super().call(inputs, training=training)
         if not training or self.rate == 0:
             return inputs
-        # The same values are dropped in every shape, and XLA makes a sixth of the code for two axes.
+        # The dropped values do not depend on the shape, and for two axes XLA generates a sixth of the code.
         flat = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
         # Without `noise_shape`, Keras on torch would not use the layer's own random state.
         flat = keras.random.dropout(flat, self.rate, noise_shape=(None, flat.shape[1]), seed=self.seed_generator)

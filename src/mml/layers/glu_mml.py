@@ -10,19 +10,19 @@ from mml.validation import positive_integer
 
 @keras.saving.register_keras_serializable(package="mml")
 class GLUMML(TernaryLayer):
-    """Gated linear unit, the feed-forward network of a block, from ternary products.
+    """Gated linear unit made of ternary products, the feed-forward network of a block.
 
-    `y = down(activation(gate(x)) * up(x))`; gate and up share one product. `SwiGLUMML`, `GeGLUMML`,
-    `ReGLUMML`, `SeGLUMML` and `BilinearMML` name the usual choices of activation.
+    `y = down(activation(gate(x)) * up(x))`, where gate and up share one product. `SwiGLUMML`, `GeGLUMML`,
+    `ReGLUMML`, `SeGLUMML`, and `BilinearMML` provide the usual choices of activation.
 
     Args:
         units: Size of the output's last axis.
-        hidden_ratio: Sets the width between the products if `intermediate_size` is None: the smallest multiple
-            of 256 that is at least `2/3 * hidden_ratio * features`.
-        intermediate_size: That width itself.
+        hidden_ratio: Sets the width between the products if `intermediate_size` is None. The width is then the
+            smallest multiple of 256 that is at least `2/3 * hidden_ratio * features`.
+        intermediate_size: Width between the products.
         activation: Name or function applied to the gate.
-        per_feature_gain: Whether the norms' gains have one value per feature, see `RMSNorm`.
-        quantization: State of the ternary products, see `DenseMML`.
+        per_feature_gain: Whether the norms' gains have one value per feature (see `RMSNorm`).
+        quantization: State of the ternary products (see `DenseMML`).
 
     Call arguments:
         inputs: Float tensor `[batch, ..., features]`.
@@ -72,7 +72,7 @@ class GLUMML(TernaryLayer):
         shared = {"quantization": self.quantization, "dtype": self.dtype_policy}
         self.gate_and_up = DenseMML(2 * width, per_feature_gain=self.per_feature_gain, name="gate_and_up", **shared)
         self.gate_and_up.build(input_shape)
-        # This norm always has one gain per feature, as in keras-matmulless, whose weights fit here.
+        # This norm always has one gain per feature, as in keras-matmulless, whose weights therefore fit here.
         self.down = DenseMML(self.units, per_feature_gain=True, name="down", **shared)
         self.down.build((*input_shape[:-1], width))
 

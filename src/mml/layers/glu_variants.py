@@ -4,7 +4,7 @@ from mml.layers.glu_mml import GLUMML
 
 
 class _NamedGLUMML(GLUMML):
-    """A `GLUMML` whose activation follows from its name."""
+    """A `GLUMML` whose activation is fixed by its class."""
 
     fixed_activation: str
 
@@ -28,7 +28,7 @@ class _NamedGLUMML(GLUMML):
 
 @keras.saving.register_keras_serializable(package="mml")
 class SwiGLUMML(_NamedGLUMML):
-    """`GLUMML` with the gate activated by SiLU, also called Swish.
+    """`GLUMML` whose gate is activated by SiLU, also called Swish.
 
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
@@ -49,7 +49,7 @@ class SwiGLUMML(_NamedGLUMML):
 
 @keras.saving.register_keras_serializable(package="mml")
 class GeGLUMML(_NamedGLUMML):
-    """`GLUMML` with the gate activated by GELU.
+    """`GLUMML` whose gate is activated by GELU.
 
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
@@ -70,7 +70,7 @@ class GeGLUMML(_NamedGLUMML):
 
 @keras.saving.register_keras_serializable(package="mml")
 class ReGLUMML(_NamedGLUMML):
-    """`GLUMML` with the gate activated by ReLU.
+    """`GLUMML` whose gate is activated by ReLU.
 
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
@@ -91,7 +91,7 @@ class ReGLUMML(_NamedGLUMML):
 
 @keras.saving.register_keras_serializable(package="mml")
 class SeGLUMML(_NamedGLUMML):
-    """`GLUMML` with the gate activated by SELU.
+    """`GLUMML` whose gate is activated by SELU.
 
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.

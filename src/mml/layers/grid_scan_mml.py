@@ -13,26 +13,27 @@ class GridScanMML(TernaryLayer):
     """Token mixer for images: a fully ternary `GRUMML` that visits a grid of tokens in one of four directions.
 
     Each scan visits all tokens, without a reset at the end of a line. `"right"` goes through the rows from the first
-    token to the last, `"left"` the same way back, `"down"` through the columns, and `"up"` the same way back. The
-    outputs are in raster order whatever the direction. Blocks that take turns let each token see the whole image.
+    token to the last, and `"left"` goes the same way back. `"down"` goes through the columns, and `"up"` goes the
+    same way back. The outputs are always in raster order. When blocks alternate between directions, each token
+    sees the whole image.
 
     Args:
         units: Size of the state and of the output.
         grid: Rows and columns of tokens in an image. Tokens are in raster order.
-        direction: `"right"`, `"left"`, `"down"` or `"up"`.
-        forget_bias_initializer: Initial values of the forget gates' biases, see `GRUMML`.
-        quantization: State of the ternary products, see `DenseMML`.
+        direction: `"right"`, `"left"`, `"down"`, or `"up"`.
+        forget_bias_initializer: Initial values of the forget gates' biases (see `GRUMML`).
+        quantization: State of the ternary products (see `DenseMML`).
 
     Call arguments:
         inputs: Float tensor `[batch, rows * columns, features]`.
-        mask: Boolean tensor `[batch, rows * columns]`, False for the tokens to skip, see `GRUMML`.
+        mask: Boolean tensor `[batch, rows * columns]`. False marks the tokens to skip (see `GRUMML`).
 
     Returns:
         Float tensor `[batch, rows * columns, units]`.
 
     Raises:
         ValueError: If `units` is not a positive integer, if `grid` is not a pair of positive integers, if `direction`
-            is none of the four, if there are fewer tokens or more, or if `mask` has another shape.
+            is not one of the four, if the number of tokens does not match `grid`, or if `mask` has the wrong shape.
 
     Example:
 
@@ -74,7 +75,7 @@ class GridScanMML(TernaryLayer):
     def call(self, inputs, mask=None):
         rows, columns = self.grid
         by_columns = self.direction in ("down", "up")
-        x = _transposed(inputs, rows, columns) if by_columns else inputs  # [B, N, D], in the order of the scan
+        x = _transposed(inputs, rows, columns) if by_columns else inputs  # [B, N, D], in scan order
         if mask is not None:
             mask_of_tokens(mask, self.grid)
             mask = _transposed(mask[..., None], rows, columns)[..., 0] if by_columns else mask
@@ -97,6 +98,6 @@ class GridScanMML(TernaryLayer):
 
 
 def _transposed(x, rows, columns):
-    """Put tokens that are in the order of the rows into the order of the columns."""
+    """Reorder tokens from row order to column order."""
     x = ops.reshape(x, (-1, rows, columns, x.shape[-1]))  # [B, rows, columns, D]
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, rows * columns, x.shape[-1]))  # [B, N, D]

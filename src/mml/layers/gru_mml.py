@@ -11,42 +11,42 @@ from mml.validation import divides, positive_integer
 class GRUMML(TernaryLayer):
     """Matmul-free gated linear recurrence over a sequence, the token mixer of a block (MLGRU).
 
-    The forget gate `f`, the candidate `c` and the output gate `g` all come from the input alone:
+    The forget gate `f`, the candidate `c`, and the output gate `g` all depend only on the input:
 
     `h_t = f_t * h_(t-1) + (1 - f_t) * c_t`, `y_t = (g_t * h_t) @ W_o + b_o`.
 
-    No gate sees the state, so each projection runs once over the whole sequence. Only the element-wise recurrence of
-    `mml.ops.linear_recurrence` goes from token to token.
+    No gate sees the state, so each projection runs once over the whole sequence. Only the element-wise recurrence,
+    `mml.ops.linear_recurrence`, runs from token to token.
 
-    Arguments, masks and states follow `keras.layers.GRU`. A masked step leaves the state as it was and repeats the
-    output of the step before it; before the first step that is not masked, the output is 0. So a padded sequence
-    gives what the sequence without its padding gives.
+    Arguments, masks, and states follow `keras.layers.GRU`. A masked step leaves the state unchanged and repeats the
+    output of the previous step. Before the first unmasked step, the output is 0. So a padded sequence gives the same
+    result as the sequence without its padding.
 
     Args:
         units: Size of the state and of the output.
-        fully_mml: Whether the output gate and the output projection are ternary too. If not, they are `Dense`.
+        fully_mml: Whether the output gate and the output projection are ternary too. If not, they are `Dense` layers.
         num_heads: Number of groups that the state is divided into. The recurrence is element-wise, so the number does
             not change the result. It must divide `units`.
         activation: Name or function applied to the candidate.
         recurrent_activation: Name or function applied to the gates.
         use_bias: Whether the projections add a bias.
         weights_initializer, bias_initializer: Initial values of the projections.
-        forget_bias_initializer: Initial values of the forget gates' biases, `[units]`. By default, those of the other
-            biases. A large bias lets the state remember for long.
+        forget_bias_initializer: Initial values of the forget gates' biases, `[units]`. Defaults to
+            `bias_initializer`. A large bias lets the state remember for a long time.
         weights_regularizer, bias_regularizer: Penalties.
         weights_constraint, bias_constraint: Projections applied after an update.
-        return_sequences: Whether to return the output of each step, or only that of the last one.
-        return_state: Whether to return the last state too.
-        go_backwards: Whether to go through the sequence from its end. The outputs are then in that order, too: the
+        return_sequences: Whether to return the output of each step instead of only that of the last step.
+        return_state: Whether to also return the last state.
+        go_backwards: Whether to go through the sequence from its end. The outputs are then in that order too: the
             output for the last token comes first.
-        quantization: State of the ternary products, see `DenseMML`.
+        quantization: State of the ternary products (see `DenseMML`).
 
     Call arguments:
         inputs: Float tensor `[batch, time, features]`.
-        initial_state: Float tensor `[batch, units]`, or a list of one: the state before the first step. Zeros by
-            default.
-        mask: Boolean tensor `[batch, time]`, or a list of one, False for the steps to skip. All steps count by
-            default.
+        initial_state: Float tensor `[batch, units]`, or a list of one such tensor: the state before the first step.
+            Zeros by default.
+        mask: Boolean tensor `[batch, time]`, or a list of one such tensor. False marks the steps to skip. All
+            steps count by default.
 
     Returns:
         Float tensor `[batch, units]`, or `[batch, time, units]` with `return_sequences`. With `return_state`, a pair
@@ -54,7 +54,7 @@ class GRUMML(TernaryLayer):
 
     Raises:
         ValueError: If `units` or `num_heads` is not a positive integer, if `num_heads` does not divide `units`, or if
-            `initial_state` or `mask` has another shape.
+            `initial_state` or `mask` has the wrong shape.
 
     Example:
 
@@ -71,7 +71,7 @@ class GRUMML(TernaryLayer):
         Zhu et al., "Scalable MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.3.1.
     """
 
-    stateful = False  # `keras.layers.Bidirectional` asks
+    stateful = False  # read by `keras.layers.Bidirectional`
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class GRUMML(TernaryLayer):
     def build(self, inputs_shape, initial_state_shape=None):
         batch, time, features = inputs_shape
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: features})
-        gates = 3 if self.fully_mml else 2  # forget, candidate and, if it is ternary too, output
+        gates = 3 if self.fully_mml else 2  # forget, candidate, and output if it is ternary too
         gate_biases = None if self.forget_bias_initializer is None else self._gate_biases
         self.gates = self._projection(DenseMML, gates * self.units, "gates", gate_biases)
         if not self.fully_mml:
@@ -133,7 +133,7 @@ class GRUMML(TernaryLayer):
         self.output_projection.build((batch, time, self.units))
 
     def _gate_biases(self, shape, dtype=None):
-        """Initialize the forget gates' biases by the one initializer, and the other gates' by the other."""
+        """Initialize the forget gates' biases with their own initializer and the others with `bias_initializer`."""
         forget = self.forget_bias_initializer((self.units,), dtype)
         return ops.concatenate([forget, self.bias_initializer((shape[0] - self.units,), dtype)])
 
@@ -175,13 +175,13 @@ class GRUMML(TernaryLayer):
             output_gate = self.recurrent_activation(self.output_gate(inputs))
         forget, candidate = self.recurrent_activation(forget), self.activation(candidate)
 
-        begun = None  # whether a step has come that is not masked
+        begun = None  # whether an unmasked step has come
         if mask is not None:
             # A mask may be broadcast. On TensorFlow, batch and time may be unknown here.
             everything = ops.ones_like(inputs[..., :1], "bool")  # [B, T, 1]
             mask = ops.logical_and(ops.cast(mask, "bool")[..., None], everything)
             forget, candidate = ops.where(mask, forget, 1), ops.where(mask, candidate, 0)
-            # The output gate of the latest step that is not masked: a recurrence that takes in all or nothing.
+            # Carry the output gate of the latest unmasked step, by a recurrence that takes in all or nothing.
             output_gate = ops.where(mask, output_gate, 0)
             output_gate = linear_recurrence(ops.where(mask, ops.zeros_like(output_gate), 1), output_gate)
             begun = ops.cumsum(ops.cast(mask, "int32"), axis=1) > 0
@@ -235,9 +235,9 @@ class GRUMML(TernaryLayer):
 
 
 def _only(name, value):
-    """Return the tensor in a list of one, the form in which Keras hands over states and masks."""
+    """Return a tensor, taken out of the list of one in which Keras may pass states and masks."""
     if not isinstance(value, (list, tuple)):
         return value
     if len(value) != 1:
-        raise ValueError(f"`{name}` must be a tensor, or a list of one. Received: a list of {len(value)}")
+        raise ValueError(f"`{name}` must be a tensor or a list of one tensor. Received: a list of {len(value)}")
     return value[0]

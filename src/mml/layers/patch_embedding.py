@@ -8,16 +8,16 @@ from mml.validation import positive_integer
 
 @keras.saving.register_keras_serializable(package="mml")
 class PatchEmbedding(TernaryLayer):
-    """Project each patch to a token, and optionally add a learned vector for its position.
+    """Layer that projects each patch to a token and optionally adds a learned vector for its position.
 
     Args:
         num_patches: Number of patches in an image.
         embedding_dim: Size of a token.
-        use_mml: Whether the projection is ternary (`DenseMML`). If not, it is `Dense`.
-        with_positions: Whether each position has a learned vector, added to its token.
-        per_feature_gain: Whether the norm's gain has one value per feature, see `RMSNorm`. Then, without positions,
-            images may have any number of patches.
-        quantization: State of the ternary projection, see `DenseMML`.
+        use_mml: Whether the projection is ternary (`DenseMML`). If not, it is a `Dense` layer.
+        with_positions: Whether each position has a learned vector that is added to its token.
+        per_feature_gain: Whether the norm's gain has one value per feature (see `RMSNorm`). If it does and there are
+            no positions, images may have any number of patches.
+        quantization: State of the ternary projection (see `DenseMML`).
 
     Call arguments:
         inputs: Float tensor `[batch, num_patches, patch_features]`, as `Patches` returns it.

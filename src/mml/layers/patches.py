@@ -6,16 +6,16 @@ from mml.validation import one_of, positive_integer
 
 @keras.saving.register_keras_serializable(package="mml")
 class Patches(keras.layers.Layer):
-    """Cut images into square patches, each of them flattened to a vector.
+    """Layer that cuts images into square patches and flattens each of them to a vector.
 
-    Patches are in raster order. By default, they lie side by side, and `mml.ops.unpatchify` puts them together again
-    exactly. With `strides` below `patch_size` they overlap.
+    Patches are in raster order. By default, they lie side by side, and `mml.ops.unpatchify` puts them back together
+    exactly. If `strides` is smaller than `patch_size`, they overlap.
 
     Args:
-        patch_size: Edge of a patch in pixels.
-        strides: Pixels from one patch to the next. By default it is `patch_size`, which must then divide height and
-            width.
-        padding: `"valid"`, or `"same"` for zeros beyond the edges, see `mml.ops.patchify`.
+        patch_size: Edge length of a patch in pixels.
+        strides: Pixels from one patch to the next. Defaults to `patch_size`, which must then divide the height and
+            the width.
+        padding: `"valid"`, or `"same"` for zeros beyond the edges (see `mml.ops.patchify`).
 
     Call arguments:
         inputs: Tensor `[batch, height, width, channels]` of any dtype.
@@ -24,8 +24,8 @@ class Patches(keras.layers.Layer):
         Tensor `[batch, patches, patch_size * patch_size * channels]` of the same dtype.
 
     Raises:
-        ValueError: If a size is not a positive integer, if `padding` is neither of the two, or if the patches do not
-            fit the image, see `mml.ops.patch_grid`.
+        ValueError: If a size is not a positive integer, if `padding` is neither of the two options, or if the patches
+            do not fit the image (see `mml.ops.patch_grid`).
 
     Example:
 

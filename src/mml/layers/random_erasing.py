@@ -5,18 +5,18 @@ from mml.layers.random_layer import _RandomLayer
 
 @keras.saving.register_keras_serializable(package="mml")
 class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
-    """Keras's `RandomErasing` (cut-out), off unless training, with a random state that is saved with the weights.
+    """Keras's `RandomErasing` (cutout), off except in training, with a random state that is saved with the weights.
 
-    The patch that is erased lies within the image. With `scale=(s, s)` it is that share of the image, and has the
+    The erased patch lies within the image. With `scale=(s, s)`, it covers the fraction `s` of the image and has the
     image's proportions. As in Keras's layer, no patch begins in the first row or column.
 
     Args:
-        factor: Probability that an image is erased, or a range that it is drawn from.
-        scale: Range of the share of the image that is erased.
-        fill_value: What is put there; None for noise.
-        value_range: Range of the pixels' values, which `fill_value` is clipped to.
+        factor: Probability that an image is erased, or the range from which that probability is drawn.
+        scale: Range of the fraction of the image that is erased.
+        fill_value: Value of the erased pixels; None for noise.
+        value_range: Range of the pixel values, to which `fill_value` is clipped.
         seed: Integer seed of the random state. By default, Keras draws one.
-        data_format: `"channels_last"` or `"channels_first"`. By default, `keras.config.image_data_format()`.
+        data_format: `"channels_last"` or `"channels_first"`. Defaults to `keras.config.image_data_format()`.
 
     Call arguments:
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.

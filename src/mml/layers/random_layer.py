@@ -1,4 +1,4 @@
-"""What the random layers share: a random state that is saved, and pixels that are read elsewhere in the image."""
+"""What the random layers share: saving their random state, and reading pixels elsewhere in the image."""
 
 import numbers
 
@@ -7,10 +7,10 @@ from keras import ops
 
 
 class _RandomLayer(keras.layers.Layer):
-    """Base class of the layers that save their random state with the weights.
+    """Base class of layers that save their random state with the weights.
 
-    A run that is resumed then draws the numbers that it would have drawn without the interruption. Keras does not
-    save this state. The layers are off unless training, where Keras's own are on.
+    A resumed run then draws the same numbers as a run without the interruption. Keras does not save this state.
+    These layers are off except in training, whereas Keras's own are on by default.
     """
 
     def call(self, inputs, training=False):
@@ -21,17 +21,17 @@ class _RandomLayer(keras.layers.Layer):
             store[f"random_state_{index}"] = state
 
     def load_own_variables(self, store):
-        # Weights saved from a layer of Keras hold no state. Then the generator stays where it is.
+        # Weights saved from a Keras layer hold no state. The generator then keeps its state.
         for index, state in enumerate(self.variables):
             if f"random_state_{index}" in store:
                 state.assign(store[f"random_state_{index}"])
 
 
 class _RandomWarp(_RandomLayer):
-    """Base class of the layers that read each pixel at a random place of the image.
+    """Base class of layers that read each pixel at a random place in the image.
 
     A subclass implements `_warp(images)`, which takes and returns a float32 tensor
-    `[batch, height, width, channels]`. It is called in training only.
+    `[batch, height, width, channels]`. It is called only in training.
     """
 
     supported_interpolation = "bilinear"
@@ -47,7 +47,7 @@ class _RandomWarp(_RandomLayer):
         supported = self.supported_interpolation
         if (fill_mode, interpolation, self.data_format) != ("reflect", supported, "channels_last"):
             raise ValueError(
-                f"{type(self).__name__} supports only fill_mode='reflect', interpolation={supported!r} and "
+                f"{type(self).__name__} supports only fill_mode='reflect', interpolation={supported!r}, and "
                 f"data_format='channels_last'. Received: fill_mode={fill_mode!r}, interpolation={interpolation!r}, "
                 f"data_format={self.data_format!r}"
             )
@@ -60,7 +60,7 @@ class _RandomWarp(_RandomLayer):
         if not training:
             return images
         batch = images if len(images.shape) == 4 else images[None]
-        # Neither coordinates nor interpolation weights fit into 16 bits.
+        # 16 bits are too few for coordinates and interpolation weights.
         warped = ops.cast(self._warp(ops.cast(batch, "float32")), self.compute_dtype)
         return warped if len(images.shape) == 4 else warped[0]
 
@@ -79,19 +79,18 @@ class _RandomWarp(_RandomLayer):
 
 
 def factor_range(name, factor, lowest_allowed=True):
-    """Return the range that a random factor is drawn from, as Keras reads such an argument.
+    """Return the range from which a random factor is drawn, as Keras reads such an argument.
 
     Args:
         name: Name of the argument.
         factor: A number for the range `[-|factor|, |factor|]`, or the two ends of the range.
-        lowest_allowed: Whether -1 is a value that can be drawn.
+        lowest_allowed: Whether -1 is allowed.
 
     Returns:
         Tuple `(lower, upper)` of two `float`.
 
     Raises:
-        ValueError: If `factor` is neither a number nor two numbers, or if one of them is not in the range
-            `[-1, 1]`, or `(-1, 1]` without the lowest.
+        ValueError: If `factor` is not one or two numbers in the range `[-1, 1]`, or `(-1, 1]` if -1 is not allowed.
 
     Example:
 
@@ -110,7 +109,7 @@ def factor_range(name, factor, lowest_allowed=True):
         for end in pair
     ):
         raise ValueError(
-            f"`{name}` must be a number, or two numbers, in the range {'[' if lowest_allowed else '('}-1, 1]. "
+            f"`{name}` must be one or two numbers in the range {'[' if lowest_allowed else '('}-1, 1]. "
             f"Received: {name}={factor!r}"
         )
     lower, upper = sorted(map(float, pair))
@@ -118,11 +117,11 @@ def factor_range(name, factor, lowest_allowed=True):
 
 
 def neighbours(coordinates, size):
-    """Return the two pixels on either side of each coordinate of a mirrored line, and their bilinear weights.
+    """Return the pixels on both sides of each coordinate of a mirrored line, and their bilinear weights.
 
     Args:
         coordinates: Float tensor of any shape. The first pixel of the line is at 0, the last at `size - 1`.
-        size: Number of pixels of the line.
+        size: Number of pixels in the line.
 
     Returns:
         List of two pairs: an int32 tensor of indices from 0 to `size - 1`, and a tensor of weights. The two

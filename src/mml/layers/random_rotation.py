@@ -8,31 +8,31 @@ from mml.layers.random_layer import _RandomWarp, factor_range, neighbours
 
 @keras.saving.register_keras_serializable(package="mml")
 class RandomRotation(_RandomWarp):
-    """Rotate each image about its middle by a random angle, as `keras.layers.RandomRotation` does.
+    """Layer that rotates each image about its center by a random angle, like `keras.layers.RandomRotation`.
 
-    The angles of a batch are independent and uniformly distributed. The same seed gives the same images as Keras's
-    layer, within rounding. Three things differ:
+    The angles in a batch are independent and uniformly distributed. The same seed gives the same images as Keras's
+    layer, within rounding. There are three differences:
 
-    - Keras's layer keeps the whole model from being compiled. This one can be compiled.
-    - It is off unless training.
+    - Keras's layer prevents the whole model from being compiled. This one can be compiled.
+    - It is off except in training.
     - Its random state is saved with the weights.
 
     Args:
-        factor: A number for angles in the range `[-|factor|, |factor|]`, or the two ends of the range, as shares of a
-            full turn from -1 to 1. A positive angle turns an image counterclockwise.
-        fill_mode: `"reflect"`: beyond its edge the image is mirrored, `d c b a | a b c d | d c b a`.
-        interpolation: `"bilinear"`.
+        factor: A number for angles in the range `[-|factor|, |factor|]`, or the two ends of the range, as fractions
+            of a full turn from -1 to 1. A positive angle turns an image counterclockwise.
+        fill_mode: Only `"reflect"`: the image is mirrored beyond its edges, `d c b a | a b c d | d c b a`.
+        interpolation: Only `"bilinear"`.
         seed: Integer seed of the random state. By default, Keras draws one.
-        fill_value: Not used by `fill_mode="reflect"`.
-        data_format: `"channels_last"`. By default, `keras.config.image_data_format()`.
+        fill_value: Not used with `fill_mode="reflect"`.
+        data_format: Only `"channels_last"`. Defaults to `keras.config.image_data_format()`.
 
     Call arguments:
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
         training: Whether to rotate. Off by default.
 
     Raises:
-        ValueError: If `factor` is not a number or two in the range `[-1, 1]`, or if `fill_mode`, `interpolation` or
-            `data_format` is another one.
+        ValueError: If `factor` is not one or two numbers in the range `[-1, 1]`, or if `fill_mode`, `interpolation`,
+            or `data_format` is not supported.
 
     Example:
 
@@ -60,7 +60,7 @@ class RandomRotation(_RandomWarp):
         _, height, width, channels = images.shape
         count = ops.shape(images)[0]
         lower, upper = self.factor
-        # Keras draws degrees. So the same seed gives the same angles.
+        # Draw degrees, as Keras does, so that the same seed gives the same angles.
         degrees = keras.random.uniform((count,), 360 * lower, 360 * upper, dtype="float32", seed=self.seed_generator)
         radians = math.pi / 180 * degrees
         cos, sin = ops.cos(radians)[:, None, None], ops.sin(radians)[:, None, None]  # [B, 1, 1]
@@ -70,9 +70,9 @@ class RandomRotation(_RandomWarp):
             cos * x - sin * y + (middle_x - middle_x * cos + middle_y * sin), width
         )  # [B, H, W] each
         rows = neighbours(sin * x + cos * y + (middle_y - middle_x * sin - middle_y * cos), height)
-        # Whole pixels are looked up. Keras looks up each channel on its own.
+        # Look up whole pixels. Keras looks up each channel separately.
         pixels = ops.reshape(images, (-1, channels))
-        first = ops.arange(count)[:, None, None] * (height * width)  # of each image
+        first = ops.arange(count)[:, None, None] * (height * width)  # the first pixel of each image
         return sum(
             ops.take(pixels, first + row * width + column, axis=0) * (row_share * column_share)[..., None]
             for row, row_share in rows

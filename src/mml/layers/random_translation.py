@@ -6,32 +6,32 @@ from mml.layers.random_layer import _RandomWarp, factor_range
 
 @keras.saving.register_keras_serializable(package="mml")
 class RandomTranslation(_RandomWarp):
-    """Shift each image by a random number of whole pixels. What lies beyond its edge is mirrored.
+    """Layer that shifts each image by a random number of whole pixels and mirrors it beyond its edges.
 
-    It corresponds to `keras.layers.RandomTranslation` with `interpolation="nearest"`. Three things differ:
+    It corresponds to `keras.layers.RandomTranslation` with `interpolation="nearest"`. There are three differences:
 
-    - Keras's layer keeps the whole model from being compiled. This one can be compiled.
-    - It is off unless training.
+    - Keras's layer prevents the whole model from being compiled. This one can be compiled.
+    - It is off except in training.
     - Its random state is saved with the weights.
 
     Args:
-        height_factor: A number for a range `[-|height_factor|, |height_factor|]`, or the two ends of the range, as
-            shares of the height from -1 to 1. A positive value shifts down. The ends are rounded to whole pixels.
-            They and each whole number between them are equally likely.
-        width_factor: The same for the width, where a positive value shifts to the right.
-        fill_mode: `"reflect"`: beyond its edge the image is mirrored, `d c b a | a b c d | d c b a`.
-        interpolation: `"nearest"`.
+        height_factor: A number for the range `[-|height_factor|, |height_factor|]`, or the two ends of the range, as
+            fractions of the height from -1 to 1. A positive value shifts down. The ends are rounded to whole pixels.
+            They and all whole numbers between them are equally likely.
+        width_factor: The same for the width. A positive value shifts to the right.
+        fill_mode: Only `"reflect"`: the image is mirrored beyond its edges, `d c b a | a b c d | d c b a`.
+        interpolation: Only `"nearest"`.
         seed: Integer seed of the random state. By default, Keras draws one.
-        fill_value: Not used by `fill_mode="reflect"`.
-        data_format: `"channels_last"`. By default, `keras.config.image_data_format()`.
+        fill_value: Not used with `fill_mode="reflect"`.
+        data_format: Only `"channels_last"`. Defaults to `keras.config.image_data_format()`.
 
     Call arguments:
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
         training: Whether to shift. Off by default.
 
     Raises:
-        ValueError: If a factor is not a number or two in the range `[-1, 1]`, or if `fill_mode`, `interpolation` or
-            `data_format` is another one.
+        ValueError: If a factor is not one or two numbers in the range `[-1, 1]`, or if `fill_mode`, `interpolation`,
+            or `data_format` is not supported.
 
     Example:
 
@@ -62,7 +62,7 @@ class RandomTranslation(_RandomWarp):
     def _warp(self, images):
         _, height, width, _ = images.shape
         count = ops.shape(images)[0]
-        # Rows and columns are shifted apart, by a product with a matrix that holds a single 1 in each line.
+        # Rows and columns are shifted separately, by a product with a matrix that holds a single 1 in each row.
         rows = self._lines(self.height_factor, count, height)  # [B, H, H]
         columns = self._lines(self.width_factor, count, width)  # [B, W, W]
         return ops.einsum("bxj,byjc->byxc", columns, ops.einsum("byi,bijc->byjc", rows, images))

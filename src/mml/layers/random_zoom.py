@@ -6,33 +6,32 @@ from mml.layers.random_layer import _RandomWarp, factor_range, neighbours
 
 @keras.saving.register_keras_serializable(package="mml")
 class RandomZoom(_RandomWarp):
-    """Zoom each image about its middle by a random factor, as `keras.layers.RandomZoom` does.
+    """Layer that zooms each image about its center by a random factor, like `keras.layers.RandomZoom`.
 
-    The factors of a batch are independent and uniformly distributed. The same seed gives the same images as Keras's
-    layer, within rounding. Three things differ:
+    The factors in a batch are independent and uniformly distributed. The same seed gives the same images as Keras's
+    layer, within rounding. There are three differences:
 
-    - Keras's layer keeps the whole model from being compiled. This one can be compiled.
-    - It is off unless training.
+    - Keras's layer prevents the whole model from being compiled. This one can be compiled.
+    - It is off except in training.
     - Its random state is saved with the weights.
 
     Args:
-        height_factor: A number for a range `[-|height_factor|, |height_factor|]`, or the two ends of the range, above
-            -1 and at most 1. It is the change of the height that is visible, as a share of it. A positive value shows
-            more.
-        width_factor: The same for the width. By default, the width changes as the height does.
-        fill_mode: `"reflect"`: beyond its edge the image is mirrored, `d c b a | a b c d | d c b a`.
-        interpolation: `"bilinear"`.
+        height_factor: A number for the range `[-|height_factor|, |height_factor|]`, or the two ends of the range,
+            above -1 and at most 1. It is the relative change of the visible height. A positive value shows more.
+        width_factor: The same for the width. By default, it changes by the same factor as the height.
+        fill_mode: Only `"reflect"`: the image is mirrored beyond its edges, `d c b a | a b c d | d c b a`.
+        interpolation: Only `"bilinear"`.
         seed: Integer seed of the random state. By default, Keras draws one.
-        fill_value: Not used by `fill_mode="reflect"`.
-        data_format: `"channels_last"`. By default, `keras.config.image_data_format()`.
+        fill_value: Not used with `fill_mode="reflect"`.
+        data_format: Only `"channels_last"`. Defaults to `keras.config.image_data_format()`.
 
     Call arguments:
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
         training: Whether to zoom. Off by default.
 
     Raises:
-        ValueError: If `height_factor` or `width_factor` is not a number or two in the range `(-1, 1]`, or if
-            `fill_mode`, `interpolation` or `data_format` is another one.
+        ValueError: If `height_factor` or `width_factor` is not one or two numbers in the range `(-1, 1]`, or if
+            `fill_mode`, `interpolation`, or `data_format` is not supported.
 
     Example:
 
@@ -68,7 +67,7 @@ class RandomZoom(_RandomWarp):
         count = ops.shape(images)[0]
         height_zoom = self._draw(self._height_range, count)
         width_zoom = height_zoom if self._width_range is None else self._draw(self._width_range, count)
-        # A zoom treats rows and columns apart. So it is two small matrix products.
+        # A zoom treats rows and columns separately, so it consists of two small matrix products.
         rows, columns = _line_weights(height_zoom, height), _line_weights(width_zoom, width)
         return ops.einsum("byi,bijc,bxj->byxc", rows, images, columns)
 
@@ -81,7 +80,7 @@ class RandomZoom(_RandomWarp):
 
 
 def _line_weights(zoom, size):
-    """Return what each pixel of a line gives to each pixel of the zoomed line, `[B, size, size]`."""
+    """Return the weight of each pixel of a line in each pixel of the zoomed line, `[B, size, size]`."""
     coordinates = zoom * ops.arange(size, dtype="float32") + (size - 1) / 2 * (1 - zoom)  # [B, size]
     return sum(
         ops.one_hot(pixel, size, dtype="float32") * share[..., None] for pixel, share in neighbours(coordinates, size)

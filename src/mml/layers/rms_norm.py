@@ -7,16 +7,17 @@ from mml.ops.hardware import at_least_float32
 
 @keras.saving.register_keras_serializable(package="mml")
 class RMSNorm(keras.layers.Layer):
-    """Divide each vector by its root mean square, then scale it by a learned gain.
+    """Layer that divides each vector by its root mean square and scales it by a learned gain.
 
-    `y = x / ||x|| * sqrt(features) * gain + bias`, over the last axis. The arithmetic is in float32, or in float64
-    for float64, and the result is cast to the compute dtype.
+    `y = x / ||x|| * sqrt(features) * gain + bias`, over the last axis. The arithmetic uses float32, or float64
+    for float64 inputs, and the result is cast to the compute dtype.
 
     Args:
         has_learnable_weights: Whether there is a gain (and, with `use_bias`, a bias).
-        use_bias: Whether a learned bias is added.
-        per_feature_gain: Whether gain and bias hold one value per feature, as in the paper, so that sequences may
-            have any length. By default they hold one value for each position and feature, and the length is fixed.
+        use_bias: Whether to add a learned bias.
+        per_feature_gain: Whether the gain and the bias hold one value per feature, as in the paper, so that sequences
+            may have any length. By default, they hold one value for each position and feature, and the length is
+            fixed.
         gain_initializer, bias_initializer: Initial values.
         gain_regularizer, bias_regularizer: Penalties.
         gain_constraint, bias_constraint: Projections applied after an update.
@@ -28,8 +29,8 @@ class RMSNorm(keras.layers.Layer):
         Float tensor of the same shape.
 
     Raises:
-        ValueError: When the layer is built, if gain and bias have a value for each position and a dimension other
-            than the batch is unknown.
+        ValueError: When the layer is built, if the gain and the bias have a value for each position and a dimension
+            other than the batch is unknown.
 
     Example:
 

@@ -4,20 +4,20 @@ from mml.validation import one_of
 
 
 class TernaryLayer(keras.layers.Layer):
-    """Base class of the layers that are made of ternary products, in one of three declared states.
+    """Base class of layers that are made of ternary products and declare one of three states.
 
-    - `"float"`: nothing is rounded. This is the twin to compare with.
-    - `"ternary"`: a latent float kernel is rounded in each forward pass. This is the state to train in.
+    - `"float"`: nothing is rounded. This is the twin for comparison.
+    - `"ternary"`: a latent float kernel is rounded in each forward pass. This is the state for training.
     - `"packed"`: the kernel is an int8 ternary matrix. This state is for inference only.
 
-    The configuration holds the state, and a layer passes it on to the ternary layers inside. So saving, loading and
-    cloning give the same state again. `mml.packing.pack` turns a trained model into its packed form.
+    A layer stores its state in its configuration and passes it on to the ternary layers inside it. So saving,
+    loading, and cloning keep the state. `mml.packing.pack` turns a trained model into its packed form.
 
     Args:
-        quantization: `"float"`, `"ternary"` or `"packed"`.
+        quantization: `"float"`, `"ternary"`, or `"packed"`.
 
     Raises:
-        ValueError: If `quantization` is none of these.
+        ValueError: If `quantization` is not one of these.
 
     Example:
 
@@ -33,20 +33,20 @@ class TernaryLayer(keras.layers.Layer):
         self.supports_masking = True
 
     def quantize(self, mode, type_check=True, config=None):
-        """Turn a built ternary layer into a packed one, by Keras's protocol for quantization.
+        """Turn a built ternary layer into a packed one, following Keras's quantization protocol.
 
-        `keras.Model.quantize("ternary")` calls this on each layer, with a version of Keras that knows this mode
-        (3.16). The same version lets you call it on a single layer. The layer predicts what it predicted before, but
-        it can no longer be trained.
+        In a version of Keras that knows this mode (3.16), `keras.Model.quantize("ternary")` calls this method on each
+        layer. The same version lets you call it on a single layer. The layer's predictions stay the same, but it can
+        no longer be trained.
 
         Args:
             mode: `"ternary"`.
-            type_check: Part of Keras's protocol, not used here.
-            config: Part of Keras's protocol, not used here.
+            type_check: Part of Keras's protocol; not used here.
+            config: Part of Keras's protocol; not used here.
 
         Raises:
-            NotImplementedError: If `mode` is another one, or if the layer is in the float state. Then
-                `keras.Model.quantize` leaves the layer as it is.
+            NotImplementedError: If `mode` is not `"ternary"`, or if the layer is in the float state.
+                `keras.Model.quantize` then leaves the layer as it is.
 
         Example:
 

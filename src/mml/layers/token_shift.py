@@ -6,25 +6,25 @@ from mml.validation import grid_of_tokens, mask_of_tokens
 
 @keras.saving.register_keras_serializable(package="mml")
 class TokenShift(keras.layers.Layer):
-    """Let each token see its four neighbours in the image, without weights and without arithmetic.
+    """Layer that lets each token see its four neighbors in the image, without weights or arithmetic.
 
-    An eighth of the features (rounded down) comes from the token on the left, an eighth from the one on the right, an
-    eighth from the one above and an eighth from the one below. The other half stays. Beyond the edges of the image
-    there are zeros, and a masked token gives its neighbours zeros, too.
+    Each of the four neighbors (left, right, above, and below) provides an eighth of the features, rounded down. The
+    other half stays. Beyond the edges of the image there are zeros, and a masked token also gives its neighbors
+    zeros.
 
     Args:
         grid: Rows and columns of tokens in an image. Tokens are in raster order.
 
     Call arguments:
         inputs: Float tensor `[batch, rows * columns, features]`.
-        mask: Boolean tensor `[batch, rows * columns]`, False for tokens that hold nothing.
+        mask: Boolean tensor `[batch, rows * columns]`. False marks tokens that hold nothing.
 
     Returns:
         Float tensor of the same shape.
 
     Raises:
-        ValueError: If `grid` is not a pair of positive integers, if there are fewer tokens or more, or if `mask` has
-            another shape.
+        ValueError: If `grid` is not a pair of positive integers, if the number of tokens does not match `grid`, or if
+            `mask` has the wrong shape.
 
     Example:
 

@@ -10,25 +10,25 @@ from mml.validation import divides, positive_integer, share
 
 @keras.saving.register_keras_serializable(package="mml")
 class TransformerBlockMML(TernaryLayer):
-    """Transformer block without matrix multiplications: mix tokens, then mix features.
+    """Transformer block without matrix multiplications: it mixes tokens, then features.
 
-    `x = norm(x + dropout(attention(x)))`, then `x = norm(x + dropout(ffn(x)))`, where `attention` is an
-    `AttentionMML` and `ffn` a `SwiGLUMML`.
+    The block computes `x = norm(x + dropout(attention(x)))`, then `x = norm(x + dropout(ffn(x)))`. Here, `attention`
+    is an `AttentionMML`, and `ffn` is a `SwiGLUMML`.
 
     Args:
-        embedding_dim: Size of a token, in and out.
+        embedding_dim: Size of a token in the input and the output.
         ffn_dim: Width between the products of the feed-forward network.
-        num_heads: Passed to `AttentionMML`; must divide `embedding_dim`.
+        num_heads: Passed to `AttentionMML`. It must divide `embedding_dim`.
         fully_mml: Whether every projection of the token mixer is ternary.
-        rate: Dropout rate, in `[0, 1]`.
-        per_feature_gain: Whether the norms' gains have one value per feature, see `RMSNorm`. Then the block
-            takes sequences of any length.
-        quantization: State of the ternary products, see `DenseMML`.
+        rate: Dropout rate in `[0, 1]`.
+        per_feature_gain: Whether the norms' gains have one value per feature (see `RMSNorm`). If they do, the
+            block takes sequences of any length.
+        quantization: State of the ternary products (see `DenseMML`).
 
     Call arguments:
         inputs: Float tensor `[batch, tokens, embedding_dim]`.
         training: Whether dropout is on. Off by default.
-        mask: Boolean tensor `[batch, tokens]`, False for the tokens that the token mixer skips, see `GRUMML`.
+        mask: Boolean tensor `[batch, tokens]`. False marks the tokens that the token mixer skips (see `GRUMML`).
 
     Returns:
         Float tensor `[batch, tokens, embedding_dim]`.

@@ -10,31 +10,31 @@ from mml.validation import grid_of_tokens, one_of, positive_integer
 
 @keras.saving.register_keras_serializable(package="mml")
 class VisionBlockMML(TernaryLayer):
-    """Block of a matmul-free vision model: scan the image, then mix features.
+    """Block of a matmul-free vision model: it scans the image, then mixes features.
 
-    `x = x + mixer(shift(x))`, then `x = x + ffn(shift(x))`, where `mixer` is a `GridScanMML`, `ffn` a
-    `SwiGLUMML` and `shift` a `TokenShift`. There are no norms around them, because each ternary layer normalizes
-    its own input. So the block is pre-norm, and the sum passes through unchanged.
+    The block computes `x = x + mixer(shift(x))`, then `x = x + ffn(shift(x))`. Here, `mixer` is a `GridScanMML`,
+    `ffn` is a `SwiGLUMML`, and `shift` is a `TokenShift`. There are no norms around them, because each ternary layer
+    normalizes its own input. So the block is pre-norm, and the sum passes through unchanged.
 
     Args:
-        embedding_dim: Size of a token, in and out.
+        embedding_dim: Size of a token in the input and the output.
         ffn_dim: Width between the products of the feed-forward network.
         grid: Rows and columns of tokens in an image. Tokens are in raster order.
-        direction: Direction of the scan, see `GridScanMML`.
-        forget_bias_initializer: Initial values of the forget gates' biases, see `GRUMML`.
-        quantization: State of the ternary products, see `DenseMML`.
+        direction: Direction of the scan (see `GridScanMML`).
+        forget_bias_initializer: Initial values of the forget gates' biases (see `GRUMML`).
+        quantization: State of the ternary products (see `DenseMML`).
 
     Call arguments:
         inputs: Float tensor `[batch, rows * columns, embedding_dim]`.
-        mask: Boolean tensor `[batch, rows * columns]`, False for tokens that hold nothing: the scan skips them, and
-            their neighbours see zeros.
+        mask: Boolean tensor `[batch, rows * columns]`. False marks tokens that hold nothing: the scan skips them,
+            and their neighbors see zeros.
 
     Returns:
         Float tensor of the same shape.
 
     Raises:
-        ValueError: If a size is not a positive integer, if `grid` is not a pair of them, if `direction` is none of
-            the four, or if the inputs or `mask` have another shape.
+        ValueError: If a size is not a positive integer, if `grid` is not a pair of positive integers, if
+            `direction` is not one of the four, or if the inputs or `mask` have the wrong shape.
 
     Example:
 

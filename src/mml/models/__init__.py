@@ -1,4 +1,4 @@
-"""Models built from one configuration each: the seed's vision transformer, a model made for images, counterparts."""
+"""Models, each built from a configuration: a vision transformer, a model made for images, and their counterparts."""
 
 from mml.models.augmentation import Augmentation
 from mml.models.mlgru import VisionMLGRUConfig, float_vision_mlgru, vision_mlgru

@@ -1,4 +1,4 @@
-"""How training varies the images, and the first layers of a model, which do it."""
+"""Settings for data augmentation, and the layers at the start of a model that apply it."""
 
 import dataclasses
 from typing import Any
@@ -12,17 +12,17 @@ from mml.validation import positive_integer, share
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """How training varies the images. By default, it mirrors half of them and does nothing else.
+    """Settings for data augmentation in training. By default, it only mirrors half of the images.
 
     Args:
-        flip: Whether half of the images are mirrored, left to right.
-        rotation: Largest angle, as a share of a full turn, see `mml.layers.RandomRotation`.
-        zoom: Largest change of height and width, as a share of them, see `mml.layers.RandomZoom`.
-        translation: Largest shift, as a share of height and width, see `mml.layers.RandomTranslation`.
-        erasing: Share of each image that is replaced by the mean colour, see `mml.layers.RandomErasing`.
+        flip: Whether to mirror half of the images, left to right.
+        rotation: Largest angle, as a fraction of a full turn (see `mml.layers.RandomRotation`).
+        zoom: Largest relative change of the height and the width (see `mml.layers.RandomZoom`).
+        translation: Largest shift, as a fraction of the height and the width (see `mml.layers.RandomTranslation`).
+        erasing: Fraction of each image that is replaced by the mean color (see `mml.layers.RandomErasing`).
 
     Raises:
-        ValueError: If `flip` is not a `bool`, or if a share is not a number from 0 to 1.
+        ValueError: If `flip` is not a `bool`, or if another argument is not a number from 0 to 1.
 
     Example:
 
@@ -46,7 +46,7 @@ class Augmentation:
 
 
 def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:
-    """Return the layers that vary normalized images as an `Augmentation` says.
+    """Return the layers that vary normalized images as specified by an `Augmentation`.
 
     Args:
         augmentation: An `Augmentation`.
@@ -74,23 +74,23 @@ def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:
         )
     if augmentation.erasing:
         scale = (augmentation.erasing, augmentation.erasing)
-        # The images are normalized, so that 0 is the mean colour.
+        # The images are normalized, so 0 is the mean color.
         layers.append(RandomErasing(factor=(1, 1), scale=scale, fill_value=0, name="random_erasing"))
     return layers
 
 
 def image_shape(name: str, value: Any) -> tuple[int, int, int]:
-    """Return `value` as the shape of an image, or say which argument is wrong.
+    """Return `value` as the shape of an image, or raise an error that names the argument.
 
     Args:
         name: Name of the argument.
-        value: What was passed for it: height, width and channels.
+        value: What was passed for it: height, width, and channels.
 
     Returns:
         A tuple of three positive integers.
 
     Raises:
-        ValueError: If `value` is no such tuple.
+        ValueError: If `value` is not such a tuple.
 
     Example:
 

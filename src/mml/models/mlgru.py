@@ -16,22 +16,22 @@ from mml.validation import one_of, positive_integer
 
 @dataclasses.dataclass(frozen=True)
 class VisionMLGRUConfig:
-    """What determines a `vision_mlgru`.
+    """Configuration of a `vision_mlgru`.
 
     Args:
-        input_shape: Height, width and channels of the images, in pixels.
+        input_shape: Height and width of the images in pixels, and number of channels.
         num_classes: Size of the output.
-        patch_size: Edge of a patch in pixels. Patches overlap: there is one for each 2x2 pixels.
-        stem_units: Features of a patch.
-        merge_size: Edge of the windows of patches that become one token. There is a window for each 2x2 patches.
+        patch_size: Edge length of a patch in pixels. Patches overlap: there is one for each 2x2 pixels.
+        stem_units: Number of features of a patch.
+        merge_size: Edge length, in patches, of the windows that become one token. There is one for each 2x2 patches.
         embedding_dim: Size of a token.
         ffn_dim: Width between the products of the feed-forward networks.
         num_blocks: Number of blocks.
-        directions: Directions of the scans. The blocks take them in turn, see `mml.layers.GridScanMML`.
-        augmentation: How training varies the images.
+        directions: Directions of the scans. The blocks take them in turn (see `mml.layers.GridScanMML`).
+        augmentation: Augmentation of the images in training.
 
     Raises:
-        ValueError: If a size is not a positive integer, or if a direction is none of the four.
+        ValueError: If a size is not a positive integer, or if a direction is not one of the four.
 
     Example:
 
@@ -78,7 +78,7 @@ class VisionMLGRUConfig:
 
     @property
     def short_name(self) -> str:
-        """A name for folders of runs, which says the main sizes."""
+        """A name for run folders that states the main sizes."""
         return f"mlgru-p{self.patch_size}-d{self.embedding_dim}-l{self.num_blocks}"
 
 
@@ -89,18 +89,18 @@ def vision_mlgru(
 ) -> keras.Sequential:
     """Build a matmul-free model made for images.
 
-    Overlapping patches become tokens in two steps. Blocks scan the grid of tokens right, left, down and up in turn.
-    The mean of the tokens is classified.
+    Overlapping patches become tokens in two steps. Blocks scan the grid of tokens right, left, down, and up in turn.
+    The last layers classify the mean of the tokens.
 
     Args:
         config: A `VisionMLGRUConfig`.
         images: Training images `[batch, height, width, channels]`, 0 to 255. The normalization takes the mean and the
-            variance of each channel from them. Without them, both come with the weights when those are loaded.
-        quantization: `"ternary"`, or another state of the ternary layers, see `mml.layers.DenseMML`.
+            variance of each channel from them. Without them, both come from the weights that are loaded later.
+        quantization: `"ternary"`, or another state of the ternary layers (see `mml.layers.DenseMML`).
 
     Returns:
         A `keras.Sequential` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.
-        Augmentation is on in training only.
+        Augmentation is on only in training.
 
     Example:
 
@@ -165,11 +165,11 @@ def vision_mlgru(
 def float_vision_mlgru(
     config: VisionMLGRUConfig = VisionMLGRUConfig(), images: np.ndarray | None = None
 ) -> keras.Sequential:
-    """Build the float twin of `vision_mlgru`, to compare with: the same model in which nothing is rounded.
+    """Build the float twin of `vision_mlgru` for comparison: the same model without rounding.
 
     Args:
         config: A `VisionMLGRUConfig`.
-        images: Training images for the normalization, see `vision_mlgru`.
+        images: Training images for the normalization (see `vision_mlgru`).
 
     Returns:
         A `keras.Sequential` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.

@@ -1,4 +1,4 @@
-"""The seed's vision transformer, and two counterparts to compare it with, built from one configuration."""
+"""A vision transformer and two counterparts for comparison, built from one configuration."""
 
 import dataclasses
 
@@ -13,25 +13,25 @@ from mml.validation import divides, positive_integer, share
 
 @dataclasses.dataclass(frozen=True)
 class VisionTransformerConfig:
-    """What determines a vision transformer; the defaults are the book's model.
+    """Configuration of a vision transformer. The defaults are those of the book's model.
 
     Args:
-        input_shape: Height, width and channels of the images that come in, in pixels.
+        input_shape: Height and width of the input images in pixels, and number of channels.
         num_classes: Size of the output.
-        image_size: Height and width in pixels that images are enlarged to; a multiple of `patch_size`.
-        patch_size: Edge of a patch in pixels.
+        image_size: Height and width in pixels to which images are enlarged; a multiple of `patch_size`.
+        patch_size: Edge length of a patch in pixels.
         projection_dim: Size of a token.
         transformer_layers: Number of blocks.
-        num_heads: Groups of the token mixer; divides `projection_dim`.
+        num_heads: Number of groups in the token mixer. It must divide `projection_dim`.
         dropout: Dropout rate in the blocks.
         head_units: Sizes of the ternary layers between the last block and the output.
-        head_dropout: Dropout rate before them.
-        per_feature_gain: Whether norms have one gain per feature, as in the paper, instead of one for each position
+        head_dropout: Dropout rate before those layers.
+        per_feature_gain: Whether the norms have one gain per feature, as in the paper, instead of one per position
             and feature.
-        augmentation: How training varies the images.
+        augmentation: Augmentation of the images in training.
 
     Raises:
-        ValueError: If a size is not a positive integer, or if two do not fit.
+        ValueError: If a size is not a positive integer, or if two of them do not fit together.
 
     Example:
 
@@ -73,28 +73,28 @@ class VisionTransformerConfig:
 
     @property
     def num_patches(self) -> int:
-        """Number of patches, and so of tokens, in an image."""
+        """Number of patches, and therefore of tokens, in an image."""
         return (self.image_size // self.patch_size) ** 2
 
     @property
     def short_name(self) -> str:
-        """A name for folders of runs, which says the main sizes."""
+        """A name for run folders that states the main sizes."""
         return f"vit-i{self.image_size}-p{self.patch_size}-d{self.projection_dim}-l{self.transformer_layers}"
 
 
 def data_augmentation(
     config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
 ) -> keras.Sequential:
-    """Build the first part of the model: normalize and enlarge the images and, in training, vary them.
+    """Build the first part of the model, which normalizes and enlarges the images and varies them in training.
 
     Args:
         config: A `VisionTransformerConfig`.
         images: Training images `[batch, height, width, channels]`, 0 to 255. The normalization takes the mean and the
-            variance of each channel from them. Without them, both come with the weights when those are loaded.
+            variance of each channel from them. Without them, both come from the weights that are loaded later.
 
     Returns:
         A `keras.Sequential` named `data_augmentation`, from `[batch, *input_shape]` to
-        `[batch, image_size, image_size, channels]`, with 7 parameters, none of them trained.
+        `[batch, image_size, image_size, channels]`, with 7 parameters, none of which are trained.
 
     Example:
 
@@ -126,12 +126,12 @@ def vision_transformer(
 
     Args:
         config: A `VisionTransformerConfig`.
-        images: Training images for the normalization, see `data_augmentation`.
-        quantization: `"ternary"`, or another state of the ternary layers, see `mml.layers.DenseMML`.
+        images: Training images for the normalization (see `data_augmentation`).
+        quantization: `"ternary"`, or another state of the ternary layers (see `mml.layers.DenseMML`).
 
     Returns:
         A `keras.Sequential` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.
-        Augmentation and dropout are on in training only.
+        Augmentation and dropout are on only in training.
 
     Example:
 
@@ -182,14 +182,14 @@ def vision_transformer(
 def float_vision_transformer(
     config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
 ) -> keras.Sequential:
-    """Build the float twin of `vision_transformer`, to compare with: the same model in which nothing is rounded.
+    """Build the float twin of `vision_transformer` for comparison: the same model without rounding.
 
-    Norms, gates, recurrence, initial weights and the order of the weights are the same. As a function of its own it
-    can be the `build` of `mml.training.train`.
+    Norms, gates, recurrence, initial weights, and the order of the weights are the same. Because this is a separate
+    function, it can be the `build` of `mml.training.train`.
 
     Args:
         config: A `VisionTransformerConfig`.
-        images: Training images for the normalization, see `data_augmentation`.
+        images: Training images for the normalization (see `data_augmentation`).
 
     Returns:
         A `keras.Sequential` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.
@@ -206,14 +206,14 @@ def float_vision_transformer(
 def attention_vision_transformer(
     config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
 ) -> keras.Model:
-    """Build a vision transformer with self-attention and float weights, to compare with.
+    """Build a vision transformer with self-attention and float weights for comparison.
 
-    It has the tokens, blocks, heads and widths of `vision_transformer`, and its layers are Keras's. Each block
-    normalizes before its two parts (pre-norm).
+    It has the tokens, blocks, heads, and widths of `vision_transformer`, but its layers are Keras's. Each block
+    normalizes before each of its two parts (pre-norm).
 
     Args:
-        config: A `VisionTransformerConfig`. `per_feature_gain` has no meaning here.
-        images: Training images for the normalization, see `data_augmentation`.
+        config: A `VisionTransformerConfig`. `per_feature_gain` has no effect here.
+        images: Training images for the normalization (see `data_augmentation`).
 
     Returns:
         A functional `keras.Model` from images `[batch, *input_shape]`, 0 to 255, to logits `[batch, num_classes]`.

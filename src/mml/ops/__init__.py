@@ -1,6 +1,6 @@
-"""Stateless functions on `keras.ops`: quantization, normalization, the linear recurrence and patches.
+"""Stateless functions built on `keras.ops`: quantization, normalization, the linear recurrence, and patches.
 
-Each takes and returns tensors of the active Keras backend and can be differentiated.
+Each function takes and returns tensors of the active Keras backend and is differentiable.
 """
 
 from mml.ops.normalization import rms_normalize

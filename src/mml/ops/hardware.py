@@ -1,14 +1,14 @@
-"""What the operations need to know about the device and its number types."""
+"""Device and dtype helpers for the operations."""
 
 import keras
 from keras import ops
 
 
 def device_is_cpu():
-    """Tell whether Keras computes on a CPU.
+    """Return whether Keras computes on a CPU.
 
-    On torch the answer is always True: Keras does not list torch's devices, and its associative scan supports
-    float32 on a CPU only.
+    On torch, the answer is always True: Keras does not list torch's devices, and its associative scan supports only
+    float32 on a CPU.
 
     Returns:
         A `bool`.
@@ -27,7 +27,7 @@ def device_is_cpu():
 def at_least_float32(x):
     """Cast a tensor to float32, unless it is float64.
 
-    Scales, 8-bit codes and sums of squares need more digits than bfloat16 has and more range than float16 has.
+    Scales, 8-bit codes, and sums of squares need more precision than bfloat16 has and more range than float16 has.
 
     Args:
         x: Float tensor of any shape.

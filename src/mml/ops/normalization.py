@@ -11,8 +11,8 @@ _SMALLEST_NORM = 1e-7
 def rms_normalize(x):
     """Divide each vector along the last axis by its root mean square: `x / ||x|| * sqrt(features)`.
 
-    A vector shorter than 1e-7 is divided by 1e-7 instead of its length, so that zeros stay zeros, with a
-    finite gradient. The arithmetic is in float32, or in float64 for float64.
+    If the norm `||x||` is below 1e-7, the function divides by 1e-7 instead. So zeros stay zeros, and their gradient
+    is finite. The arithmetic uses float32, or float64 for float64 inputs.
 
     Args:
         x: Float tensor `[..., features]`.
@@ -46,10 +46,10 @@ def _rms_normalize(x):
 
 
 def _computed_once(upstream, x):
-    """Keep XLA from computing a gradient again for each of its uses.
+    """Keep XLA from recomputing a gradient for each of its uses.
 
-    Norms and residual connections pass the gradient through all blocks by element-wise steps alone. On a CPU, XLA
-    of JAX 0.7 repeats those steps for each sum on the way, and a training step takes twice as long.
+    Norms and residual connections pass the gradient through all blocks in element-wise steps only. On a CPU, the
+    XLA of JAX 0.7 repeats those steps for each sum along the way, and a training step takes twice as long.
     """
     if keras.backend.backend() != "jax" or not hardware.device_is_cpu():
         return upstream
@@ -59,14 +59,14 @@ def _computed_once(upstream, x):
 
 
 def rms_gradient(x, normalized, upstream):
-    """Compute the gradient of `rms_normalize` for its input.
+    """Compute the gradient of `rms_normalize` with respect to its input.
 
-    The norm undoes a change of length, so the part of `upstream` that points along `x` is removed.
+    Normalization cancels a change of length, so the part of `upstream` that points along `x` is removed.
 
     Args:
-        x: Float tensor `[..., features]`, what was normalized.
+        x: Float tensor `[..., features]`, the input of `rms_normalize`.
         normalized: Float tensor of the same shape, `rms_normalize(x)`.
-        upstream: Float tensor of the same shape, the gradient for `normalized`.
+        upstream: Float tensor of the same shape, the gradient with respect to `normalized`.
 
     Returns:
         Float tensor of the shape and dtype of `x`.
@@ -90,7 +90,7 @@ def rms_gradient(x, normalized, upstream):
 
 
 def _inverse_rms(x):
-    # The bound is inside the root, whose gradient is infinite at zero.
+    # The bound is inside the root because the root's gradient is infinite at zero.
     return x.shape[-1] ** 0.5 * ops.rsqrt(ops.maximum(_sum_of_squares(x), _SMALLEST_NORM**2))
 
 

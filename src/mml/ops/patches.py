@@ -1,4 +1,4 @@
-"""Images cut into patches, and patches put together again."""
+"""Functions that cut images into patches and put patches back together."""
 
 from keras import ops
 
@@ -8,24 +8,24 @@ from mml.validation import one_of, positive_integer
 def patchify(images, patch_size, strides=None, padding="valid"):
     """Cut images into square patches, left to right and top to bottom.
 
-    By default, patches lie side by side. With `strides` below `patch_size` they overlap, as the windows of a
-    convolution do: `patchify(images, 3, 1, "same") @ kernel` is a 3x3 convolution.
+    By default, patches lie side by side. If `strides` is smaller than `patch_size`, they overlap like the windows of
+    a convolution: `patchify(images, 3, 1, "same") @ kernel` is a 3x3 convolution.
 
     Args:
-        images: Tensor `[batch, height, width, channels]` of any dtype. The batch may be unknown.
-        patch_size: Edge of a patch in pixels, a positive integer.
-        strides: Pixels from one patch to the next. By default it is `patch_size`, which must then divide height and
-            width.
+        images: Tensor `[batch, height, width, channels]` of any dtype. The batch size may be unknown.
+        patch_size: Edge length of a patch in pixels, a positive integer.
+        strides: Pixels from one patch to the next. Defaults to `patch_size`, which must then divide the height and
+            the width.
         padding: `"valid"` for patches that lie within the image, or `"same"` for as many patches as there are
-            strides in the image, with zeros beyond its edges, as in `keras.ops.conv`.
+            strides in the image. As in `keras.ops.conv`, `"same"` pads the image with zeros.
 
     Returns:
         Tensor `[batch, patches, patch_size * patch_size * channels]` of the same dtype, with
-        `patches = rows * columns`, see `patch_grid`. Within a patch, pixels are in raster order too, and a pixel's
-        channels lie together.
+        `patches = rows * columns` (see `patch_grid`). The pixels within a patch are in raster order too, and the
+        channels of a pixel are adjacent.
 
     Raises:
-        ValueError: If `images` does not have four axes, or if the sizes do not fit, see `patch_grid`.
+        ValueError: If `images` does not have four axes, or if the sizes do not fit together (see `patch_grid`).
 
     Example:
 
@@ -66,13 +66,13 @@ def patchify(images, patch_size, strides=None, padding="valid"):
 
 
 def _edges(size, count, patch_size, strides):
-    """Return how many zeros come before and after a side, so that it holds `count` patches."""
+    """Return how many zeros to add before and after a side so that it holds `count` patches."""
     zeros = max((count - 1) * strides + patch_size - size, 0)
     return zeros // 2, zeros - zeros // 2
 
 
 def _windows(x, axis, count, patch_size, strides):
-    """Put the `patch_size` neighbours along an axis behind each other on the last axis, for each window."""
+    """For each window along `axis`, concatenate its `patch_size` neighbors on the last axis."""
     before = (slice(None),) * axis
     last = (count - 1) * strides + 1
     return ops.concatenate(
@@ -81,11 +81,11 @@ def _windows(x, axis, count, patch_size, strides):
 
 
 def unpatchify(patches, patch_size, height, width):
-    """Put patches together again: the exact inverse of `patchify`.
+    """Put patches back together: the exact inverse of `patchify`.
 
     Args:
         patches: Tensor `[batch, patches, patch_size * patch_size * channels]` of any dtype.
-        patch_size: Edge of a patch in pixels.
+        patch_size: Edge length of a patch in pixels.
         height: Height of the images in pixels, a multiple of `patch_size`.
         width: Width of the images in pixels, a multiple of `patch_size`.
 
@@ -120,9 +120,9 @@ def patch_grid(height, width, patch_size, strides=None, padding="valid"):
     Args:
         height: Height of the image in pixels.
         width: Width of the image in pixels.
-        patch_size: Edge of a patch in pixels.
-        strides: Pixels from one patch to the next. By default it is `patch_size`, which must then divide height and
-            width.
+        patch_size: Edge length of a patch in pixels.
+        strides: Pixels from one patch to the next. Defaults to `patch_size`, which must then divide the height and
+            the width.
         padding: `"valid"`, for `(side - patch_size) // strides + 1` patches along a side, or `"same"`, for
             `ceil(side / strides)`.
 
@@ -130,8 +130,9 @@ def patch_grid(height, width, patch_size, strides=None, padding="valid"):
         A pair of integers `(rows, columns)`.
 
     Raises:
-        ValueError: If a size is not a positive integer, if `padding` is neither of the two, if without `strides`
-            `patch_size` does not divide height and width, or if a patch is larger than an image without padding.
+        ValueError: If a size is not a positive integer, if `padding` is neither of the two options, if there are no
+            `strides` and `patch_size` does not divide the height and the width, or if a patch is larger than an
+            image without padding.
 
     Example:
 

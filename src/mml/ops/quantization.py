@@ -8,23 +8,24 @@ from keras import ops
 from mml.ops.hardware import at_least_float32
 from mml.ops.normalization import rms_gradient, rms_normalize
 
-_SMALLEST, _LARGEST = 1e-5, 1e9  # a scale is clipped to this range, so that zeros divide safely
+_SMALLEST, _LARGEST = 1e-5, 1e9  # scales are clipped to this range, so that zeros divide safely
 _INT8_MAX = 127
 
 
 def absmean_ternarize(w):
-    """Round a matrix to -1, 0 and 1, at the scale of its mean absolute value.
+    """Round a matrix to -1, 0, and 1 at the scale of its mean absolute value.
 
     With `scale = mean(|w|)`, clipped to `[1e-5, 1e9]`, each entry becomes
-    `clip(round(w / scale), -1, 1)`, so that `w ≈ w_ternary * scale`. The arithmetic is in float32, or in float64
-    for float64.
+    `clip(round(w / scale), -1, 1)`, so that `w ≈ w_ternary * scale`. The arithmetic uses float32, or float64 for
+    float64 inputs.
 
     Args:
-        w: Float tensor of any shape; one scale serves all of it.
+        w: Float tensor of any shape. All entries share one scale.
 
     Returns:
-        A pair `(w_ternary, scale)`: a tensor of `w`'s shape and dtype that holds -1, 0 and 1 only, and a
-        float32 scalar (float64 for float64). `w_ternary` has no gradient (see `straight_through`), `scale` has.
+        A pair `(w_ternary, scale)`: a tensor of `w`'s shape and dtype that holds only -1, 0, and 1, and a
+        float32 scalar (float64 for float64 inputs). `w_ternary` has no gradient (see `straight_through`), but
+        `scale` does.
 
     Example:
 
@@ -40,7 +41,7 @@ def absmean_ternarize(w):
     """
     w = ops.convert_to_tensor(w)
     wide = at_least_float32(w)
-    # `ops.mean` would compute float64 in float32.
+    # `ops.mean` would compute the mean of float64 in float32.
     mean = ops.sum(ops.abs(wide)) / math.prod(w.shape)
     scale = ops.clip(mean, _SMALLEST, _LARGEST)
     w_ternary = ops.clip(ops.round(wide * (1 / scale)), -1, 1)
@@ -48,18 +49,18 @@ def absmean_ternarize(w):
 
 
 def absmax_quantize(x):
-    """Round each vector along the last axis to 8-bit integers, at the scale of its largest absolute value.
+    """Round each vector along the last axis to 8-bit integers at the scale of its largest absolute value.
 
-    With `scale = max(|x|) / 127`, its numerator clipped to `[1e-5, 1e9]`, each entry becomes
-    `clip(round(x / scale), -128, 127)`, so that `x ≈ x_quantized * scale`. The arithmetic is in float32, or in
-    float64 for float64.
+    With `scale = max(|x|) / 127`, where the numerator is clipped to `[1e-5, 1e9]`, each entry becomes
+    `clip(round(x / scale), -128, 127)`, so that `x ≈ x_quantized * scale`. The arithmetic uses float32, or float64
+    for float64 inputs.
 
     Args:
-        x: Float tensor `[..., features]`; each vector of `features` gets its own scale.
+        x: Float tensor `[..., features]`. Each vector along the last axis gets its own scale.
 
     Returns:
-        A pair `(x_quantized, scale)` without gradients: integers kept in `x`'s float dtype, `[..., features]`,
-        and float32 scales (float64 for float64), `[..., 1]`.
+        A pair `(x_quantized, scale)` without gradients: integers stored in `x`'s float dtype, `[..., features]`,
+        and float32 scales (float64 for float64 inputs), `[..., 1]`.
 
     Example:
 
@@ -81,7 +82,7 @@ def absmax_quantize(x):
 
 
 def straight_through(x, quantized):
-    """Take the value of `quantized` and the gradient of `x`.
+    """Return the value of `quantized` with the gradient of `x`.
 
     Rounding is flat almost everywhere, so its true gradient is zero and would stop all learning. The
     straight-through estimator pretends, in the backward pass only, that nothing was rounded.
@@ -112,25 +113,25 @@ def straight_through(x, quantized):
 def bit_linear(x, gain, kernel):
     """Multiply normalized, 8-bit vectors by a ternary matrix (BitLinear).
 
-    The value is that of
+    The result is that of
 
         n = rms_normalize(x) * gain
         n_quantized, n_scale = absmax_quantize(n)
         w_ternary, w_scale = absmean_ternarize(kernel)
         y = (n_quantized @ w_ternary) * n_scale * w_scale
 
-    The gradient takes `n_quantized * n_scale` for `n`. For the kernel, it passes straight through `w_ternary` and
-    differentiates `w_scale`, as keras-matmulless does: it treats the kernel as
+    The gradient treats `n_quantized * n_scale` as if it were `n`. For the kernel, the gradient passes straight
+    through `w_ternary` and differentiates `w_scale`, as in keras-matmulless: it treats the kernel as
     `straight_through(kernel, w_ternary) * w_scale`. BitNet's published code differs: it detaches the scaled matrix
-    as a whole, `kernel + stop_gradient(w_ternary * w_scale - kernel)`. There the gradient has no factor `w_scale`,
-    and no part that flows through the scale.
+    as a whole, `kernel + stop_gradient(w_ternary * w_scale - kernel)`. That gradient has no factor `w_scale`, and no
+    part of it flows through the scale.
 
     The gradient is written out here because automatic differentiation would read and write more tensors, and a
-    training step spends most of its time on memory.
+    training step spends most of its time on memory access.
 
-    Norm, scales and 8-bit codes are computed in float32. The product is computed in `x`'s dtype, except that
-    float16, whose range its sums exceed, is computed in float32. In float32 the product is a sum of integers and
-    exact below 2**24; in bfloat16 it is rounded.
+    The norm, the scales, and the 8-bit codes are computed in float32. The product is computed in `x`'s dtype. The
+    exception is float16: the sums exceed its range, so the product is then computed in float32. In float32, the
+    product is a sum of integers and is exact below 2**24. In bfloat16, it is rounded.
 
     Args:
         x: Float tensor `[batch, ..., features]`.
@@ -180,8 +181,8 @@ def _bit_linear(x, gain, kernel):
         dw = ops.matmul(ops.transpose(n_quantized), ops.cast(dy * (n_scale * w_scale), product_dtype))
         dw = at_least_float32(dw)
 
-        # The kernel also acts through w_scale, unless that is clipped. `product` and `dw` give the same sum; use
-        # the smaller.
+        # The kernel also acts through w_scale, unless w_scale is clipped. `product` and `dw` give the same sum, so
+        # use the smaller one.
         if product.shape[0] is not None and product.shape[0] < features:
             d_scale = ops.sum(dy * n_scale * product)
         else:
@@ -197,21 +198,21 @@ def _bit_linear(x, gain, kernel):
 
 
 def ternary_linear(x, gain, w_ternary, w_scale):
-    """Multiply normalized, 8-bit vectors by a matrix that is ternary already: `bit_linear` for inference.
+    """Multiply normalized, 8-bit vectors by an already ternary matrix: `bit_linear` for inference.
 
-    The product of 8-bit integers is summed in 32 bits, so it is exact. In float32 on a CPU, compiled by XLA, the
-    result equals that of `bit_linear` bit for bit.
+    The product of 8-bit integers is summed in 32 bits, so it is exact. When XLA compiles it for a CPU in float32,
+    the result equals that of `bit_linear` bit for bit.
 
     Args:
         x: Float tensor `[batch, ..., features]`.
         gain: Float tensor `[features]`, or `[..., features]` with one value for each position and feature.
-        w_ternary: int8 tensor `[units, features]` that holds -1, 0 and 1: the transposed kernel, so that the
+        w_ternary: int8 tensor `[units, features]` that holds -1, 0, and 1. It is the transposed kernel, so that the
             weights of one output are next to each other in memory.
         w_scale: Float scalar above 0.
 
     Returns:
-        Float tensor `[batch, ..., units]` of `x`'s dtype: the result of `bit_linear` for the kernel that `w_ternary`
-        and `w_scale` come from, see `absmean_ternarize`. It has no gradient for `x`.
+        Float tensor `[batch, ..., units]` of `x`'s dtype: the result of `bit_linear` for the kernel from which
+        `w_ternary` and `w_scale` come (see `absmean_ternarize`). It has no gradient with respect to `x`.
 
     Example:
 
@@ -230,7 +231,7 @@ def ternary_linear(x, gain, w_ternary, w_scale):
     n_quantized, n_scale = absmax_quantize(n)  # [..., features], [..., 1]
     w_scale = ops.cast(w_scale, n.dtype)
     n_quantized = ops.reshape(n_quantized, (-1, features))  # [rows, features]
-    rows = n_quantized.shape[0]  # None on TensorFlow, where it is unknown before the images come
+    rows = n_quantized.shape[0]  # None on TensorFlow, where the number of images is not known yet
 
     def multiply():
         codes = ops.cast(n_quantized, "int8")
@@ -239,8 +240,9 @@ def ternary_linear(x, gain, w_ternary, w_scale):
             codes = ops.pad(codes, ((0, 1), (0, 0)))
         return ops.cast(ops.einsum("rf,uf->ru", codes, w_ternary)[:rows], n.dtype)  # summed in int32
 
-    # XLA does not fuse across a `cond`. The predicate is always true, but XLA cannot know that. Fused with the steps
-    # around the product, the conversions would change how those round, and `bit_linear` has no such conversions.
+    # XLA does not fuse across a `cond`. The predicate is always true, but XLA cannot know that. If the conversions
+    # were fused with the steps around the product, those steps would round differently than in `bit_linear`, which
+    # has no such conversions.
     product = ops.cond(w_scale > 0, multiply, lambda: ops.zeros((ops.shape(n_quantized)[0], units), n.dtype))
     y = product * (ops.reshape(n_scale, (-1, 1)) * w_scale)  # [rows, units]
     return ops.reshape(ops.cast(y, x.dtype), (*ops.shape(x)[:-1], units))

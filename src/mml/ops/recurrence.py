@@ -1,4 +1,4 @@
-"""The linear recurrence of the token mixer, over a whole sequence at once."""
+"""The linear recurrence of the token mixer, computed over a whole sequence at once."""
 
 from keras import ops
 
@@ -9,19 +9,19 @@ def linear_recurrence(forget, candidate, initial_state=None):
     """Run `h_t = forget_t * h_(t-1) + (1 - forget_t) * candidate_t` over a whole sequence.
 
     Neither gate depends on the state, so the recurrence is linear in `h`, and no layer runs inside the loop.
-    On a CPU, and on torch, a scan carries `h` from token to token. On other devices an associative scan needs only
-    `log2(time)` parallel rounds. The two round differently. The arithmetic is in the dtype of the arguments.
+    On a CPU and on torch, a scan carries `h` from token to token. On other devices, an associative scan needs only
+    `log2(time)` parallel rounds. The two methods round differently. The arithmetic uses the dtype of the arguments.
 
     Args:
-        forget: Float tensor `[batch, time, features]`, in `[0, 1]`: how much of the state stays.
-        candidate: Float tensor `[batch, time, features]`: what comes in.
+        forget: Float tensor `[batch, time, features]`, in `[0, 1]`: how much of the state is kept.
+        candidate: Float tensor `[batch, time, features]`: the new values.
         initial_state: Float tensor `[batch, features]`, the state before the first token. Zeros by default.
 
     Returns:
         Float tensor `[batch, time, features]`: the state after each token.
 
     Raises:
-        ValueError: If the shapes do not fit each other.
+        ValueError: If the shapes do not fit together.
 
     Example:
 
@@ -60,7 +60,7 @@ def _linear_recurrence(forget, candidate, initial_state):
 
     def gradient(*arguments, upstream=None):
         # A state receives gradient from its own step and, through the next step's gate, from all later steps. This
-        # is the same recurrence, run backwards.
+        # is the same recurrence, run backward.
         upstream = arguments[0] if upstream is None else upstream
         after = ops.concatenate([forget[:, 1:], ops.zeros_like(forget[:, :1])], axis=1)
         d_states = _accumulate(after, upstream, ops.zeros_like(initial_state), reverse=True)

@@ -1,11 +1,11 @@
-"""A model's architecture as data: what inference needs of it, and what a file may hold."""
+"""A model's architecture as data: the parts that inference needs, and what a file may hold."""
 
 import inspect
 from typing import Any
 
 import keras
 
-# Layers that run code, or read files that their configuration names.
+# Layers that run code or read files that their configuration names.
 _REFUSED = {
     *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"),
     *("StringLookup", "IntegerLookup", "TextVectorization"),
@@ -15,11 +15,11 @@ _TRAINING = ("initializer", "regularizer", "constraint")  # arguments that only 
 
 
 def named_layers(layer, prefix=""):
-    """Yield each layer that may own weights, with a name that is the same in a model built again.
+    """Yield each layer that may own weights, with a name that stays the same when the model is built again.
 
     Args:
         layer: A Keras model or layer.
-        prefix: What the names start with.
+        prefix: Prefix of the names.
 
     Returns:
         An iterator of pairs `(name, layer)`.
@@ -42,11 +42,11 @@ def named_layers(layer, prefix=""):
 
 
 def for_inference(config, keep_build=False):
-    """Leave out of a configuration what only training needs, and pack the ternary layers in it.
+    """Remove what only training needs from a configuration, and pack the ternary layers in it.
 
     Args:
         config: A configuration as `keras.saving.serialize_keras_object` returns it.
-        keep_build: Whether to keep what a subclassed model needs to be built.
+        keep_build: Whether to keep what is needed to build a subclassed model.
 
     Returns:
         A configuration of the same form. All initial values are `"zeros"`.
@@ -62,7 +62,7 @@ def for_inference(config, keep_build=False):
     if not isinstance(config, dict):
         return config
     if config.get("class_name") == "DTypePolicy":
-        return config["config"]["name"]  # has the same meaning
+        return config["config"]["name"]  # means the same
     kept: dict[str, Any] = {}
     for key, value in config.items():
         if key.endswith("initializer") and value is not None:
@@ -77,13 +77,13 @@ def for_inference(config, keep_build=False):
 
 
 def check_layers(model):
-    """Check that all layers of a model, and the functions in them, are Keras's or this package's.
+    """Check that all layers of a model and the functions in them come from Keras or this package.
 
     Args:
         model: A Keras model.
 
     Raises:
-        ValueError: If one is not. The message names it.
+        ValueError: If one does not. The message names it.
 
     Example:
 
@@ -97,27 +97,27 @@ def check_layers(model):
             module = getattr(part, "__module__", None) or type(part).__module__
             if module.split(".")[0] not in ("keras", "mml"):
                 raise ValueError(
-                    "`model` must hold layers and functions of Keras and mml only. "
+                    "`model` must hold only layers and functions of Keras and mml. "
                     f"Received: in the layer {layer.name!r}, {module}.{getattr(part, '__name__', part)}"
                 )
 
 
 def check_config(config, layer):
-    """Check that a configuration holds only what is Keras's or this package's and runs no code of its own.
+    """Check that a configuration holds only parts of Keras and this package that run no custom code.
 
     Args:
         config: A configuration as `keras.saving.serialize_keras_object` returns it, or a part of one.
-        layer: Name of the layer that it belongs to, for the message.
+        layer: Name of the layer that it belongs to, for the error message.
 
     Raises:
-        ValueError: If it holds something else. The message names it.
+        ValueError: If it holds anything else. The message names it.
 
     Example:
 
     >>> from mml.packing.architecture import check_config
     >>> check_config({"class_name": "system", "module": "os", "config": {}}, "the model")
     Traceback (most recent call last):
-    ValueError: Only layers and functions of Keras and mml that run no code of their own can be packed. Received: ...
+    ValueError: Only layers and functions of Keras and mml that run no custom code can be packed. Received: ...
     """
     if isinstance(config, (list, tuple)):
         for item in config:
@@ -131,7 +131,7 @@ def check_config(config, layer):
         if not _known(config["class_name"], config.get("module"), config.get("registered_name"), inner):
             what = inner if config["class_name"] == "function" else config["class_name"]
             raise ValueError(
-                "Only layers and functions of Keras and mml that run no code of their own can be packed. "
+                "Only layers and functions of Keras and mml that run no custom code can be packed. "
                 f"Received: in the layer {layer!r}, {config.get('module')}.{what}"
             )
     for value in config.values():
@@ -145,7 +145,7 @@ def _known(class_name, module, registered_name, inner):
         return False
     if module.split(".")[0] == "mml":
         return registered_name == f"mml>{class_name}"
-    if registered_name not in (None, class_name, inner):  # it would name another object than the module does
+    if registered_name not in (None, class_name, inner):  # it would name a different object than the module does
         return False
     if class_name == "function":
         by_name = module == "builtins" and (hasattr(keras.activations, str(inner)) or _registered_here(inner))

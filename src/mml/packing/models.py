@@ -17,25 +17,25 @@ from mml.packing.weights import give_weights, take_weights
 
 
 def pack(model: keras.Model) -> keras.Model:
-    """Turn a model into its packed form, for inference: 8-bit ternary kernels instead of latent float ones.
+    """Turn a model into its packed form for inference, with 8-bit ternary kernels instead of latent float ones.
 
-    The ternary layers of this package are packed wherever they are in the model, also within other layers. Layers in
-    the float state and layers of Keras stay as they are. The model itself does not change.
+    The ternary layers of this package are packed wherever they are in the model, even within other layers. Layers in
+    the float state and Keras layers stay as they are. The model itself does not change.
 
-    With a version of Keras that knows the mode, `model.quantize("ternary")` does the same to these layers in place.
-    It also rounds Keras's own `Dense` layers, which `pack` does not.
+    In a version of Keras that knows this mode, `model.quantize("ternary")` does the same to these layers in place. It
+    also rounds Keras's own `Dense` layers, which `pack` does not.
 
     Args:
-        model: A built Keras model of layers of Keras and of this package. Other layers may be in it too, if Keras can
+        model: A built Keras model of layers from Keras and this package. It may also hold other layers if Keras can
             serialize them. If they have ternary layers inside, their configuration must hold `quantization`.
 
     Returns:
-        A new Keras model with the same names, which cannot be trained. If the policy is float32, its `predict` gives
-        the same bits as that of `model`, on JAX on a CPU.
+        A new Keras model with the same names, which cannot be trained. On JAX on a CPU, if the policy is float32, its
+        `predict` gives the same bits as that of `model`.
 
     Raises:
-        ValueError: If `model` is not a Keras model, is not built, or holds a ternary layer whose state no
-            configuration holds.
+        ValueError: If `model` is not a Keras model, is not built, or holds a ternary layer whose state is
+            in no configuration.
 
     Example:
 
@@ -60,9 +60,9 @@ def pack(model: keras.Model) -> keras.Model:
         ternary, rest = take_weights(source)
         if ternary and target.quantization != "packed":
             raise ValueError(
-                "`model` must be made of layers of Keras and mml, or of layers whose configuration has the "
-                f"`quantization` of the ternary layers in them. Received: the ternary layer {source.path}, whose "
-                "state no configuration holds"
+                "`model` must consist of layers of Keras and mml, or of layers whose configuration holds the "
+                f"`quantization` of the ternary layers inside them. Received: the ternary layer {source.path}, whose "
+                "state is in no configuration"
             )
         give_weights(target, ternary, rest)
     packed.trainable = False
@@ -75,19 +75,19 @@ def save_packed(
     class_names: Iterable[str] | None = None,
     rest: str = "float32",
 ) -> None:
-    """Write a model for inference, with ternary kernels of 1.6 bits per weight.
+    """Write a model to a file for inference, with ternary kernels of 1.6 bits per weight.
 
     Args:
-        model: A built `keras.Sequential` or functional `keras.Model` of layers of Keras and of this package.
-        path: The file. It is written to a temporary name and moved into place when it is complete.
+        model: A built `keras.Sequential` or functional `keras.Model` of layers from Keras and this package.
+        path: The file. It is written under a temporary name and moved into place when it is complete.
         class_names: Names of the model's outputs in order, or None.
-        rest: What the other weights are stored as. With `"float32"` predictions stay the same, see `load_packed`.
-            With `"float16"` the file is smaller.
+        rest: Type in which the other weights are stored. With `"float32"`, predictions stay the same (see
+            `load_packed`). With `"float16"`, the file is smaller.
 
     Raises:
-        ValueError: If the model is not built, if it holds a layer or function that is neither Keras's nor this
-            package's or that runs code of its own, if `class_names` does not fit it, if `rest` is another type,
-            or if a weight is not finite or too large for it.
+        ValueError: If the model is not built, if it holds a layer or function that is not from Keras or this package
+            or that runs custom code, if `class_names` does not fit it, if `rest` is another type, or if a weight is
+            not finite or is too large for that type.
 
     Example:
 
@@ -145,22 +145,22 @@ def save_packed(
 
 
 def load_packed(path: str | os.PathLike) -> keras.Model:
-    """Build the model that `save_packed` wrote, for inference.
+    """Load a model that `save_packed` wrote, for inference.
 
     Its ternary products are sums of 8-bit integers, and its kernels take one byte per weight in memory. Loading runs
-    no code from the file: it holds arrays, and names of layers of Keras and of this package.
+    no code from the file, which holds arrays and the names of layers from Keras and this package.
 
     Args:
         path: The file.
 
     Returns:
-        A Keras model that cannot be trained. If the rest and the dtype policy are float32, `predict` gives the same
-        bits as `predict` of the saved model, on JAX on a CPU. Called directly, `model(x)` runs operation by operation
-        and rounds slightly differently, for either model.
+        A Keras model that cannot be trained. On JAX on a CPU, if `rest` and the dtype policy are float32,
+        `predict` gives the same bits as `predict` of the saved model. A direct call, `model(x)`, runs operation by
+        operation and rounds slightly differently, for either model.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no packed model, of another version, damaged, or holds what `save_packed` refuses.
+        ValueError: If it is not a packed model, has another version, is damaged, or holds what `save_packed` refuses.
 
     Example:
 
@@ -186,7 +186,9 @@ def _stored(name, array, rest):
     with np.errstate(over="ignore"):
         stored = array.astype(rest)
     if not np.isfinite(stored).all():
-        raise ValueError(f"`model` must have weights that are finite in {rest}. Received: {name}, which has others")
+        raise ValueError(
+            f"`model` must have weights that are finite in {rest}. Received: {name}, which has other values"
+        )
     return stored
 
 

@@ -1,4 +1,4 @@
-"""A packed model's file: read, checked, and built into a model."""
+"""A packed model's file, which is read, checked, and built into a model."""
 
 import dataclasses
 import hashlib
@@ -22,7 +22,7 @@ _INITIALIZERS = ("zeros", "ones", "uniform", "normal", "random_uniform", "random
 
 @dataclasses.dataclass(frozen=True)
 class PackedFile:
-    """What a packed model's file holds, read and checked.
+    """Contents of a packed model's file, read and checked.
 
     Args:
         path: The file.
@@ -30,9 +30,9 @@ class PackedFile:
         version: Version of the layout.
         config: The architecture, as Keras serializes it.
         class_names: Names of the outputs, or None.
-        rest: `"float16"` or `"float32"`, the type of what is not ternary.
-        ternary_shapes: Maps the name of each ternary kernel to its shape, units and features.
-        ternary_scales: Maps it to its scale, a float.
+        rest: `"float16"` or `"float32"`, the type of the floats that are not ternary.
+        ternary_shapes: Maps the name of each ternary kernel to its shape, `(units, features)`.
+        ternary_scales: Maps the name of each ternary kernel to its scale, a float.
         arrays: Maps names to NumPy arrays.
 
     Example:
@@ -61,11 +61,11 @@ class PackedFile:
     arrays: dict[str, np.ndarray]
 
     def build(self) -> keras.Model:
-        """Build the model, see `load_packed`."""
+        """Build the model (see `load_packed`)."""
         budget = sum(map(math.prod, self.ternary_shapes.values())) + sum(a.size for a in self.arrays.values())
 
         class Stored(keras.initializers.Initializer):
-            """Zeros, to be replaced by the file's values, and no more of them than the file has."""
+            """Zeros to be replaced by the file's values, and no more of them than the file has."""
 
             def __call__(self, shape, dtype=None):
                 nonlocal budget
@@ -79,12 +79,14 @@ class PackedFile:
                 config = for_inference(self.config)
                 model = keras.saving.deserialize_keras_object(config, safe_mode=True)
             self._assign(model)
-            for layer in model._flatten_layers():  # Keras could not load them again with an initializer of this kind
+            for layer in model._flatten_layers():  # Keras could not load them again with this initializer
                 for name, value in vars(layer).copy().items():
                     if isinstance(value, Stored):
                         setattr(layer, name, keras.initializers.Zeros())
         except Exception as error:  # a foreign architecture may fail anywhere in Keras
-            raise ValueError(f"{self.path} cannot be loaded: its architecture and its weights do not fit.") from error
+            raise ValueError(
+                f"{self.path} cannot be loaded: its architecture and its weights do not fit together."
+            ) from error
         model.trainable = False
         return model
 
@@ -104,7 +106,7 @@ class PackedFile:
 
 
 def read_packed(path: str | os.PathLike) -> PackedFile:
-    """Read and check a packed model's file, without building the model.
+    """Read and check a packed model's file without building the model.
 
     Args:
         path: The file.
@@ -114,7 +116,7 @@ def read_packed(path: str | os.PathLike) -> PackedFile:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no packed model, of another version, damaged, or holds what `save_packed` refuses.
+        ValueError: If it is not a packed model, has another version, is damaged, or holds what `save_packed` refuses.
 
     Example:
 
@@ -132,17 +134,17 @@ def read_packed(path: str | os.PathLike) -> PackedFile:
     path = Path(path)
     raw = path.read_bytes()
     try:
-        # Nothing is parsed but the header until the checksum has been seen to fit.
+        # Only the header is parsed before the checksum is verified.
         metadata = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]
         file_format, version, digest = (metadata[key] for key in ("format", "version", "sha256"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is no packed model, or its header is damaged.") from error
+        raise ValueError(f"{path} is not a packed model, or its header is damaged.") from error
     if (file_format, version) != (FORMAT, VERSION):
         raise ValueError(
             f"{path} must be a {FORMAT!r} of version {VERSION!r}. Received: {file_format!r}, {version!r}"
         )
     if hashlib.sha256(raw.replace(digest_field(digest), digest_field("0" * 64), 1)).hexdigest() != digest:
-        raise ValueError(f"{path} is damaged: its contents do not fit its checksum.")
+        raise ValueError(f"{path} is damaged: its contents do not match its checksum.")
     try:
         config, names, ternary = (json.loads(metadata[key]) for key in ("config", "class_names", "ternary"))
         check_config(config, "the model")
@@ -153,12 +155,12 @@ def read_packed(path: str | os.PathLike) -> PackedFile:
             unpack_ternary(arrays[key], shape)
         names = None if names is None else tuple(map(str, names))
         return PackedFile(path, len(raw), version, config, names, metadata["rest"], shapes, scales, arrays)
-    except Exception as error:  # written by other means, it may hold anything
-        raise ValueError(f"{path} is no packed model that can be loaded: {error}") from error
+    except Exception as error:  # a file written by other means may hold anything
+        raise ValueError(f"{path} is not a packed model that can be loaded: {error}") from error
 
 
 def digest_field(digest):
-    """Write the part of a header that holds the file's digest.
+    """Return the part of a header that holds the file's digest.
 
     Args:
         digest: 64 hexadecimal digits.

@@ -8,15 +8,15 @@ _TRITS = (np.arange(243, dtype="uint8")[:, None] // _POWERS % 3).astype("int8") 
 
 
 def pack_ternary(w_ternary: np.ndarray) -> np.ndarray:
-    """Write ternary weights as bytes, five to a byte.
+    """Pack ternary weights into bytes, five per byte.
 
     A byte is `sum((w[i] + 1) * 3**i)` over five weights that follow each other in memory, as in
-    `keras.quantizers.pack_ternary` (Keras 3.16). Keras packs along one axis and fills up each line with zeros to a
-    multiple of five; this function packs the flattened array and fills up its end only. So the bytes agree where the
-    last axis is the packed one and its length is a multiple of five.
+    `keras.quantizers.pack_ternary` (Keras 3.16). Keras packs along one axis and pads each line with zeros to a
+    multiple of five. This function packs the flattened array and pads only its end. So the bytes agree if the packed
+    axis is the last one and its length is a multiple of five.
 
     Args:
-        w_ternary: Array of any shape and number type that holds -1, 0 and 1 only.
+        w_ternary: Array of any shape and number type that holds only -1, 0, and 1.
 
     Returns:
         `numpy.uint8` array `[ceil(size / 5)]`.
@@ -36,25 +36,25 @@ def pack_ternary(w_ternary: np.ndarray) -> np.ndarray:
     """
     w_ternary = np.asarray(w_ternary)
     if not _is_ternary(w_ternary):
-        raise ValueError("`w_ternary` must hold -1, 0 and 1 only.")
+        raise ValueError("`w_ternary` must hold only -1, 0, and 1.")
     trits = w_ternary.astype("int8").reshape(-1)
     filled = np.ones(-(-trits.size // _TRITS_PER_BYTE) * _TRITS_PER_BYTE, "uint8")
-    filled[: trits.size] += trits.view("uint8")  # -1 is 255, which wraps round to 0
+    filled[: trits.size] += trits.view("uint8")  # -1 is 255, which wraps around to 0
     return (filled.reshape(-1, _TRITS_PER_BYTE) * _POWERS).sum(axis=1, dtype="uint8")
 
 
 def unpack_ternary(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Decode the bytes that `pack_ternary` returned.
+    """Decode the bytes that `pack_ternary` returns.
 
     Args:
         packed: `numpy.uint8` array `[ceil(size / 5)]`.
         shape: Shape of the weights.
 
     Returns:
-        `numpy.int8` array of that shape that holds -1, 0 and 1 only.
+        `numpy.int8` array of that shape that holds only -1, 0, and 1.
 
     Raises:
-        ValueError: If the number of bytes does not fit the shape, or if a byte encodes no five weights.
+        ValueError: If the number of bytes does not fit the shape, or if a byte does not encode five weights.
 
     Example:
 
@@ -73,25 +73,25 @@ def unpack_ternary(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(f"`packed` must hold bytes below {len(_TRITS)}. Received: {packed.max()}")
     trits = np.take(_TRITS, packed, axis=0).reshape(-1)
     if trits[size:].any():
-        raise ValueError("`packed` must be filled up with zeros.")
+        raise ValueError("`packed` must be padded with zeros.")
     return trits[:size].reshape(shape)
 
 
 def additions_only_product(x_quantized: np.ndarray, w_ternary: np.ndarray) -> np.ndarray:
-    """Multiply 8-bit vectors by a ternary matrix without a multiplication: a slow reference implementation.
+    """Multiply 8-bit vectors by a ternary matrix without multiplications: a slow reference implementation.
 
-    An output is the sum of the inputs whose weight is 1, minus the sum of those whose weight is -1.
+    Each output is the sum of the inputs whose weight is 1, minus the sum of those whose weight is -1.
 
     Args:
         x_quantized: int8 array `[rows, features]`.
-        w_ternary: Integer array `[units, features]` that holds -1, 0 and 1.
+        w_ternary: Integer array `[units, features]` that holds -1, 0, and 1.
 
     Returns:
         int32 array `[rows, units]`, equal to `x_quantized @ w_ternary.T`.
 
     Raises:
-        ValueError: If an array has another dtype, shape or value, or if there are so many features that a sum might
-            overflow 32 bits: 2**24 or more.
+        ValueError: If an array has the wrong dtype, shape, or values, or if there are so many features that a sum
+            might overflow 32 bits: 2**24 or more.
 
     Example:
 
@@ -112,7 +112,7 @@ def additions_only_product(x_quantized: np.ndarray, w_ternary: np.ndarray) -> np
         )
     if w_ternary.ndim != 2 or w_ternary.shape[1] != x_quantized.shape[1] or not _is_ternary(w_ternary):
         raise ValueError(
-            f"`w_ternary` must hold -1, 0 and 1 only, [units, {x_quantized.shape[1]}]. "
+            f"`w_ternary` must hold only -1, 0, and 1, in the shape [units, {x_quantized.shape[1]}]. "
             f"Received: {w_ternary.dtype} {list(w_ternary.shape)}"
         )
     product = np.zeros((len(x_quantized), len(w_ternary)), "int32")

@@ -1,4 +1,4 @@
-"""A layer's weights for inference, taken from one layer and given to another."""
+"""Weights for inference, taken from one layer and given to another."""
 
 import numpy as np
 from keras import ops
@@ -7,15 +7,15 @@ from mml.layers import DenseMML
 
 
 def take_weights(layer):
-    """Return the weights that a layer itself owns, with the ternary kernel apart.
+    """Return the weights that a layer itself owns, with the ternary kernel separate from the rest.
 
     Args:
         layer: A built Keras layer.
 
     Returns:
         A pair `(ternary, rest)`. For a `DenseMML` in the ternary or the packed state, `ternary` is what its
-        `ternary_kernel` returns; for any other layer it is None. `rest` is a dictionary of NumPy arrays. They are
-        copies, because two variables must not share an array: on JAX, `predict` of one model would delete the
+        `ternary_kernel` returns. For any other layer, it is None. `rest` is a dictionary of NumPy arrays. They are
+        copies because two variables must not share an array: on JAX, `predict` of one model would delete the
         other's.
 
     Example:
@@ -63,7 +63,9 @@ def give_weights(layer, ternary, rest):
     """
     packed = isinstance(layer, DenseMML) and layer.quantization == "packed"
     if packed != (ternary is not None):
-        raise ValueError(f"A packed `DenseMML` must get a ternary kernel, and no other layer. Received: {layer.name}")
+        raise ValueError(
+            f"A packed `DenseMML` must get a ternary kernel, and other layers must not. Received: {layer.name}"
+        )
     if not packed:
         layer.load_own_variables(rest)
         return

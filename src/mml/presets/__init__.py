@@ -14,16 +14,16 @@ FOLDER = Path(__file__).parent
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """What there is to know of a trained model. `python -m mml_book.results preset` writes it with the model.
+    """Facts about a trained model. `python -m mml_book.results preset` writes them with the model.
 
     Args:
-        name: What `from_preset` calls the model.
+        name: Name of the model in `from_preset`.
         class_names: Name of each class, in the order of the model's outputs.
         training_data: A sentence that says which images the model was trained on.
         test_data: A sentence that says which images it was tested on.
-        test_images: Number of these.
-        accuracy: Share of the test images that the packed model classifies correctly.
-        top_5_accuracy: Share of the test images whose class is among its five most probable ones.
+        test_images: Number of test images.
+        accuracy: Fraction of the test images that the packed model classifies correctly.
+        top_5_accuracy: Fraction of the test images whose class is among the model's five most probable ones.
         packed_bytes: Size of the packed model's file.
         model: Configuration of the model.
 
@@ -46,12 +46,12 @@ class Preset:
 
     @property
     def packed_path(self) -> Path:
-        """The file of the packed model, see `mml.packing.save_packed`."""
+        """The file of the packed model (see `mml.packing.save_packed`)."""
         return FOLDER / f"{self.name}.safetensors"
 
     @property
     def weights_path(self) -> Path:
-        """The file of the latent float weights, see `keras.Model.save_weights`."""
+        """The file of the latent float weights (see `keras.Model.save_weights`)."""
         return FOLDER / f"{self.name}.weights.h5"
 
 
@@ -71,12 +71,12 @@ def from_preset(name: str, trainable: bool = False) -> keras.Model:
 
     Args:
         name: A name in `PRESETS`, such as `"cifar10"`.
-        trainable: Whether to return the model with its latent float weights, in the ternary state, to train it
-            further. By default, the model is packed, for inference.
+        trainable: Whether to return the model in the ternary state with its latent float weights, for further
+            training. By default, the model is packed for inference.
 
     Returns:
         A Keras model from images `[batch, height, width, channels]`, 0 to 255, to logits `[batch, classes]`.
-        `PRESETS[name]` says which sizes and classes these are.
+        `PRESETS[name]` states these sizes and classes.
 
     Raises:
         ValueError: If there is no such preset.

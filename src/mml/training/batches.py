@@ -1,4 +1,4 @@
-"""Batches of one size, in an order that follows from a seed and the number of the epoch."""
+"""Batches of the same size, in an order that depends on a seed and the number of the epoch."""
 
 import math
 
@@ -9,24 +9,24 @@ from mml.validation import positive_integer
 
 
 class ShuffledBatches(keras.utils.PyDataset):
-    """Batches in an order that follows from seed and epoch alone, so that a resumed run sees the same ones.
+    """Batches in an order that depends only on the seed and the epoch, so that a resumed run sees the same ones.
 
     All batches of an epoch have the same size. JAX would compile a smaller last batch separately, which takes longer
-    than many steps, and several devices could not share it equally. So the last batch is filled up with images of
+    than many steps, and several devices could not share it equally. So the last batch is padded with images of
     weight 0, which `compile_model` takes into account.
 
     Args:
         x: Images, `[images, ...]`.
         y: Labels, `[images, ...]`.
-        batch_size: Images in a batch. With fewer images than that, all of them are one batch.
+        batch_size: Images per batch. If there are fewer images than that, they all form one batch.
         seed: Integer of at least 0.
-        devices: How many devices share a batch; `batch_size` must be a multiple of it.
-        process: If several processes feed the devices, which one this is, counted from 0.
-        processes: How many there are. Each gives its own share of each batch.
+        devices: Number of devices that share a batch. `batch_size` must be a multiple of it.
+        process: If several processes feed the devices, the index of this one, counted from 0.
+        processes: Number of processes. Each provides its own share of each batch.
 
     Returns:
-        For each index, a tuple of images, labels and float32 weights `[batch / processes]`. The weight is 1, or 0 for
-        an image that fills up the batch.
+        For each index, a tuple of images, labels, and float32 weights `[batch / processes]`. The weight is 1, or 0
+        for an image that pads the batch.
 
     Raises:
         ValueError: If there is not one label per image, if a number is not a positive integer, if the devices cannot
@@ -56,7 +56,7 @@ class ShuffledBatches(keras.utils.PyDataset):
     ):
         super().__init__()
         if len(x) != len(y):
-            raise ValueError(f"`y` must hold a label per image. Received: {len(x)} images and {len(y)} labels")
+            raise ValueError(f"`y` must hold one label per image. Received: {len(x)} images and {len(y)} labels")
         self.batch_size = positive_integer("batch_size", batch_size)
         self.devices = positive_integer("devices", devices)
         self.processes = positive_integer("processes", processes)
@@ -76,7 +76,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         """Put the images in the order of an epoch.
 
         Args:
-            epoch: Which one, counted from 0.
+            epoch: Number of the epoch, counted from 0.
         """
         self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
 

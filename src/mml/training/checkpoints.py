@@ -1,4 +1,4 @@
-"""What a run writes at the end of an epoch, and how it is read again."""
+"""The files that a run writes at the end of an epoch, and how they are read back."""
 
 import csv
 import os
@@ -12,11 +12,11 @@ from mml.training.devices import undistributed
 
 
 class Checkpoint(keras.callbacks.ModelCheckpoint):
-    """Keras's `ModelCheckpoint` of weights, optimizer and random state, whose file is always complete.
+    """Keras's `ModelCheckpoint` of weights, optimizer, and random state, with a file that is always complete.
 
-    At the end of an epoch it writes to `partial.….weights.h5`. Then it moves that file into place, see
-    `mml.files.move_into_place`. So a killed process leaves the file of an earlier epoch. It may also leave a partial
-    file, which the end of the next epoch removes.
+    At the end of an epoch, it writes to `partial.….weights.h5` and then moves that file into place (see
+    `mml.files.move_into_place`). So a killed process leaves the file of an earlier epoch. It may also leave a partial
+    file, which is removed at the end of the next epoch.
 
     Args:
         path: The file, `….weights.h5`.
@@ -30,7 +30,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
 
     def __init__(self, path: str | os.PathLike, **kwargs: Any):
         self.path, self.partial = Path(path), partial_name(path)
-        literal = str(self.partial).replace("{", "{{").replace("}", "}}")  # Keras would fill in what is in braces
+        literal = str(self.partial).replace("{", "{{").replace("}", "}}")  # Keras would fill in the braces
         super().__init__(literal, save_weights_only=True, save_freq="epoch", **kwargs)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -42,17 +42,17 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
 
 
 def restore(model: keras.Model, path: str | os.PathLike) -> int:
-    """Load what a `Checkpoint` saved: weights, optimizer and random state.
+    """Load what a `Checkpoint` saved: weights, optimizer, and random state.
 
     Args:
         model: The compiled model.
         path: The file.
 
     Returns:
-        The steps that the optimizer has made.
+        The number of steps that the optimizer has taken.
 
     Raises:
-        ValueError: If the file is missing or damaged, or is not of this model.
+        ValueError: If the file is missing or damaged, or belongs to a different model.
 
     Example:
 
@@ -78,14 +78,14 @@ def restore(model: keras.Model, path: str | os.PathLike) -> int:
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Write the metrics of all epochs so far to a CSV file, a row per epoch.
+    """Callback that writes the metrics of all epochs so far to a CSV file, one row per epoch.
 
-    Unlike Keras's `CSVLogger` it replaces the file at each epoch, so that the file is complete and on the disk, see
-    `mml.files.replacing`. Without validation images there are no columns for them.
+    Unlike Keras's `CSVLogger`, it replaces the file at each epoch, so that the file is complete and on disk (see
+    `mml.files.replacing`). Without validation images, there are no columns for them.
 
     Args:
         path: The file.
-        records: The rows of the epochs before, from `read_history`; empty for a new run.
+        records: The rows of the previous epochs, from `read_history`; empty for a new run.
 
     Example:
 
@@ -113,14 +113,14 @@ class HistoryFile(keras.callbacks.Callback):
 def read_history(path: str | os.PathLike, epochs: int) -> list[dict[str, float]]:
     """Read the first rows of a `HistoryFile`, exactly as they were written.
 
-    A later row belongs to an epoch that was cut off before its weights were saved.
+    A later row belongs to an epoch that was interrupted before its weights were saved.
 
     Args:
         path: The file.
-        epochs: How many rows; with 0 there need not be a file.
+        epochs: Number of rows. With 0, there need not be a file.
 
     Returns:
-        A dictionary per epoch, of floats by the names of the metrics, and the integer `epoch`.
+        A list with a dictionary per epoch: floats by the names of the metrics, and the integer `epoch`.
 
     Raises:
         ValueError: If the file is missing or damaged.
@@ -149,5 +149,5 @@ def read_history(path: str | os.PathLike, epochs: int) -> list[dict[str, float]]
 
 def _damaged(path, reason):
     return ValueError(
-        f"{path} is missing, damaged, or of another model: {reason}. Delete the folder {path.parent} to train anew."
+        f"{path} is missing, damaged, or from another model: {reason}. Delete the folder {path.parent} to start over."
     )

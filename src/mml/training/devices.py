@@ -1,4 +1,4 @@
-"""Several devices and several processes that share a run."""
+"""Support for several devices and processes that share a run."""
 
 import contextlib
 import hashlib
@@ -13,9 +13,9 @@ class Place(NamedTuple):
     """The place of this process among the devices and processes that share each batch.
 
     Args:
-        devices: How many devices there are, in all processes.
-        process: Which process this is, counted from 0.
-        processes: How many processes there are.
+        devices: Number of devices in all processes.
+        process: Index of this process, counted from 0.
+        processes: Number of processes.
 
     Example:
 
@@ -38,7 +38,7 @@ def current_place() -> Place:
     """Return the place of this process under the current `keras.distribution`.
 
     Returns:
-        A `Place`; without a distribution, that of a single device.
+        A `Place`. Without a distribution, it is that of a single device.
 
     Raises:
         ValueError: If the distribution is not a `DataParallel`, or if several processes would each get all images.
@@ -54,26 +54,26 @@ def current_place() -> Place:
         return Place()
     if not isinstance(distribution, keras.distribution.DataParallel):
         raise ValueError(f"The distribution must be a `DataParallel`, or none. Received: {distribution}")
-    import jax  # Keras distributes on JAX
+    import jax  # a Keras distribution runs on JAX
 
     place = Place(distribution.device_mesh.devices.size, jax.process_index(), jax.process_count())
     if place.processes > 1 and distribution.auto_shard_dataset:
         raise ValueError(
-            "With several processes the distribution must leave each its own share of the images: "
+            "With several processes, the distribution must leave each of them its share of the images: "
             "`DataParallel(auto_shard_dataset=False)`. Received: auto_shard_dataset=True"
         )
     return place
 
 
 def agree(place: Place, value: Any) -> None:
-    """Wait until all processes are here, and check that all of them pass the same value.
+    """Wait until all processes arrive here, and check that all of them pass the same value.
 
     Args:
         place: The `Place` of this process.
-        value: Anything that `str` tells from other values.
+        value: Any object whose `str` differs from that of other values.
 
     Raises:
-        ValueError: If another process passes another value.
+        ValueError: If another process passes a different value.
 
     Example:
 
@@ -87,14 +87,14 @@ def agree(place: Place, value: Any) -> None:
     digest = int.from_bytes(hashlib.sha256(str(value).encode()).digest()[:4], "big")
     if len(set(multihost_utils.process_allgather(np.uint32(digest)).tolist())) > 1:
         raise ValueError(
-            "All processes must be given the same data and configuration, and one folder that they share. "
-            f"Process {place.process} is at {value}, another one is not"
+            "All processes must receive the same data and configuration and share one folder. "
+            f"Received: {value!r} in process {place.process}, and something else in another process"
         )
 
 
 @contextlib.contextmanager
 def undistributed() -> Iterator[None]:
-    """Save or load weights in one process alone.
+    """Save or load weights in a single process.
 
     To save or load an optimizer, Keras creates a second one. Under a distribution, all processes would have to create
     its variables together.

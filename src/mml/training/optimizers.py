@@ -1,4 +1,4 @@
-"""Optimizers of Keras whose weight decay spares gains and biases, and ends after a number of steps."""
+"""Keras optimizers whose weight decay skips gains and biases and ends after a number of steps."""
 
 import operator
 
@@ -7,10 +7,10 @@ from keras import ops
 
 
 class _EndingDecay(keras.optimizers.Optimizer):
-    """Decay the weights with two axes or more, gains and biases aside, during the first `decay_steps` steps.
+    """Optimizer that decays weights with two or more axes, except gains and biases, in the first `decay_steps` steps.
 
-    The optimizer counts its steps in a variable. So decay ends within the compiled training step, and a resumed run
-    ends it where the run would have ended it without the interruption.
+    The optimizer counts its steps in a variable. So decay can end within the compiled training step, and a resumed
+    run ends it at the same step as an uninterrupted run.
     """
 
     def __init__(self, learning_rate, *, decay_steps, **kwargs):
@@ -20,7 +20,7 @@ class _EndingDecay(keras.optimizers.Optimizer):
         except TypeError:
             self.decay_steps = -1
         if self.decay_steps < 0 or isinstance(decay_steps, bool):
-            raise ValueError(f"`decay_steps` must be an integer, at least 0. Received: decay_steps={decay_steps!r}")
+            raise ValueError(f"`decay_steps` must be an integer of at least 0. Received: decay_steps={decay_steps!r}")
 
     def _apply_weight_decay(self, variables):
         if self.weight_decay is None:
@@ -28,7 +28,7 @@ class _EndingDecay(keras.optimizers.Optimizer):
         decays = ops.cast(self.iterations < self.decay_steps, "float32")
         factor = 1 - self.weight_decay * self.learning_rate * decays
         for variable in variables:
-            # A gain or a bias may have a value for each position or head, and so two axes.
+            # A gain or a bias may have a value for each position or head, and therefore two axes.
             decaying = len(variable.shape) >= 2 and variable.name not in ("gain", "bias")
             if decaying and self._use_weight_decay(variable):
                 variable.assign(variable * ops.cast(factor, variable.dtype))
@@ -39,11 +39,11 @@ class _EndingDecay(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable(package="mml")
 class AdamW(_EndingDecay, keras.optimizers.AdamW):
-    """Keras's `AdamW`, whose weight decay spares gains and biases, and ends after a number of steps.
+    """Keras's `AdamW`, with weight decay that skips gains and biases and ends after a number of steps.
 
     Args:
-        learning_rate: A number, or a schedule of Keras.
-        decay_steps: Steps with weight decay; from then on there is none.
+        learning_rate: A number or a Keras schedule.
+        decay_steps: Number of steps with weight decay. Later steps have none.
         **kwargs: As for `keras.optimizers.AdamW`.
 
     Raises:
@@ -63,13 +63,13 @@ class AdamW(_EndingDecay, keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable(package="mml")
 class Muon(_EndingDecay, keras.optimizers.Muon):
-    """Keras's `Muon`, whose weight decay spares gains and biases, and ends after a number of steps.
+    """Keras's `Muon`, with weight decay that skips gains and biases and ends after a number of steps.
 
     Args:
-        learning_rate: A number, or a schedule of Keras.
-        decay_steps: Steps with weight decay; from then on there is none.
-        **kwargs: As for `keras.optimizers.Muon`, except for `adam_weight_decay`: `weight_decay` is for all weights
-            that decay, whichever of the two algorithms updates them.
+        learning_rate: A number or a Keras schedule.
+        decay_steps: Number of steps with weight decay. Later steps have none.
+        **kwargs: As for `keras.optimizers.Muon`, except for `adam_weight_decay`. `weight_decay` applies to all
+            weights that decay, whichever of the two algorithms updates them.
 
     Raises:
         ValueError: If `decay_steps` is not an integer of at least 0.

@@ -1,4 +1,4 @@
-"""The recipe: what determines a run, and the optimizer, loss and metrics that follow from it."""
+"""The recipe: the configuration of a run, and the optimizer, loss, and metrics that follow from it."""
 
 import dataclasses
 import math
@@ -16,29 +16,30 @@ from mml.validation import one_of, positive_integer, python_float, share
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """What determines a training run, apart from the data. The defaults are the seed's recipe.
+    """Configuration of a training run, apart from the data. The defaults are the seed notebook's recipe.
 
     Args:
         model: The model's configuration, a `VisionTransformerConfig` or a `VisionMLGRUConfig`.
         epochs: Passes over the training images.
-        batch_size: Images in a step.
-        learning_rate: Step size of the optimizer, at its largest.
-        weight_decay: Decay of the weights, per step and unit of learning rate. Which weights, `optimizer` says.
-        validation_split: Fraction of the training images, taken from their end, that is kept for validation; at
-            least 0 and below 1. With 0, all images are trained on and none validates.
-        seed: Seed of initial weights, shuffling, augmentation and dropout; an integer from 0 to 4,294,967,295.
-        optimizer: `"adamw"` or `"muon"`. AdamW with a constant rate, and with weight decay to the end, is Keras's,
-            as in the seed: all weights decay. Otherwise gains and biases do not decay, and AdamW has a `beta_2` of
-            0.95 and clips gradients to a norm of 1. Muon updates the kernels of the dense layers within the model.
-            It leaves the other weights to Adam: those of embeddings and of the last layer, gains, biases, and kernels
-            with more than two axes.
+        batch_size: Images per step.
+        learning_rate: Largest step size of the optimizer.
+        weight_decay: Decay of the weights, per step and unit of learning rate. See `optimizer` for the weights that
+            decay.
+        validation_split: Fraction of the training images, taken from their end, that is held out for validation; at
+            least 0 and below 1. With 0, all images are used for training and none for validation.
+        seed: Seed of initial weights, shuffling, augmentation, and dropout; an integer from 0 to 4,294,967,295.
+        optimizer: `"adamw"` or `"muon"`. With a constant rate and weight decay to the end, AdamW is Keras's, as in
+            the seed notebook: all weights decay. In all other cases, gains and biases do not decay, and AdamW has a
+            `beta_2` of 0.95 and clips gradients to a norm of 1. Muon updates the kernels of the dense layers within
+            the model. It leaves the other weights to Adam: the weights of embeddings and of the last layer, gains,
+            biases, and kernels with more than two axes.
         schedule: `"constant"`, or `"cosine"` for a learning rate that falls to 0 over the run.
         warmup: Fraction of the steps in which a `"cosine"` rate rises from 0; at least 0 and below 1.
         decay_until: Fraction of the steps after which weight decay ends; above 0 and at most 1.
-        label_smoothing: Share of the target that is spread over all classes; at least 0 and below 1.
-        keep: `"best"` for the weights of the epoch that validated best, or `"last"`.
+        label_smoothing: Fraction of the target that is spread over all classes; at least 0 and below 1.
+        keep: `"best"` for the weights of the epoch with the best validation accuracy, or `"last"`.
 
-    NumPy's numbers become Python's, so that equal configurations describe the same run.
+    NumPy numbers become Python numbers, so that equal configurations describe the same run.
 
     Raises:
         ValueError: If a value is out of its range, or if a constant rate has a warm-up.
@@ -79,14 +80,14 @@ class TrainingConfig:
         checked = {
             "epochs": positive_integer("epochs", self.epochs),
             "batch_size": positive_integer("batch_size", self.batch_size),
-            "learning_rate": _number("learning_rate", self.learning_rate, "positive", lambda rate: rate > 0),
-            "weight_decay": _number("weight_decay", self.weight_decay, "at least 0", lambda decay: decay >= 0),
+            "learning_rate": _number("learning_rate", self.learning_rate, "above 0", lambda rate: rate > 0),
+            "weight_decay": _number("weight_decay", self.weight_decay, "of at least 0", lambda decay: decay >= 0),
             "validation_split": _fraction("validation_split", self.validation_split),
             "seed": _seed(self.seed),
             "optimizer": one_of("optimizer", self.optimizer, ("adamw", "muon")),
             "schedule": one_of("schedule", self.schedule, ("constant", "cosine")),
             "warmup": _fraction("warmup", self.warmup),
-            "decay_until": _number("decay_until", self.decay_until, "above 0, at most 1", lambda end: 0 < end <= 1),
+            "decay_until": _number("decay_until", self.decay_until, "above 0 and up to 1", lambda end: 0 < end <= 1),
             "label_smoothing": _fraction("label_smoothing", self.label_smoothing),
             "keep": one_of("keep", self.keep, ("best", "last")),
         }
@@ -102,12 +103,12 @@ def _number(name, value, requirement, holds):
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     number = python_float(value) if is_number else math.nan
     if not math.isfinite(number) or not holds(number):
-        raise ValueError(f"`{name}` must be a number, {requirement}. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be a number {requirement}. Received: {name}={value!r}")
     return number
 
 
 def _fraction(name, value):
-    return _number(name, value, "at least 0 and below 1", lambda fraction: 0 <= fraction < 1)
+    return _number(name, value, "of at least 0 and below 1", lambda fraction: 0 <= fraction < 1)
 
 
 def _seed(value):
@@ -121,22 +122,22 @@ def _seed(value):
 
 
 def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(), steps: int | None = None) -> None:
-    """Compile a classifier with the optimizer, loss and metrics of a recipe.
+    """Compile a classifier with the optimizer, loss, and metrics of a recipe.
 
-    The metrics `loss`, `acc` and `top_5_acc` are means over the images, weighted by their sample weights if there are
-    any. For the loss itself Keras reports the mean over the batches, each weighted by its size, and that size
-    includes images of weight 0. A metric of the same name replaces that number: the cross-entropy per image, without
-    label smoothing and without penalties that layers may add. `model.evaluate` without `return_dict=True` lists it
+    The metrics `loss`, `acc`, and `top_5_acc` are means over the images, weighted by their sample weights if there
+    are any. For the loss itself, Keras reports the mean over the batches, each weighted by its size, which includes
+    images of weight 0. A metric of the same name replaces that number. It is the cross-entropy per image, without
+    label smoothing and without penalties that layers may add. Without `return_dict=True`, `model.evaluate` lists it
     twice, first and last.
 
     Args:
         model: A Keras model whose outputs are logits, `[images, classes]`.
         config: A `TrainingConfig`.
-        steps: How many steps the run has in all. Muon, a schedule, and weight decay that ends need to know it.
+        steps: Total number of steps in the run. Muon, a schedule, and weight decay that ends need it.
 
     Raises:
-        ValueError: If `steps` is not a positive integer, or is needed and missing, or if Muon is to train a model
-            that is not built.
+        ValueError: If `steps` is not a positive integer or is missing where it is needed, or if the model for Muon is
+            not built.
 
     Example:
 
@@ -147,7 +148,7 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(),
     >>> type(model.optimizer).__name__
     'AdamW'
     """
-    # Unlike the metric of that name, a loss converts logits of lower precision to float32.
+    # Unlike the metric of the same name, the loss converts logits of lower precision to float32.
     cross_entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
     if config.label_smoothing:
         loss = SmoothedCrossentropy(config.label_smoothing, reduction="mean_with_sample_weight")
@@ -171,7 +172,7 @@ def _optimizer(model, config, steps):
         return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
     if steps is None:
         raise ValueError(
-            "`steps` must be the number of steps in the run, for Muon, a schedule, and weight decay that ends. "
+            "`steps` must be the number of steps in the run for Muon, a schedule, or weight decay that ends. "
             "Received: steps=None"
         )
     learning_rate = config.learning_rate
@@ -187,22 +188,22 @@ def _optimizer(model, config, steps):
     if config.optimizer == "adamw":
         return AdamW(learning_rate, beta_2=0.95, global_clipnorm=1.0, **shared)
     if not model.built:
-        raise ValueError(f"`model` must be built, for Muon to know its last layer. Received: model={model!r}")
-    # Muon is for matrices within the model: neither for the classifier at its end, nor for gains with two axes.
+        raise ValueError(f"`model` must be built so that Muon knows its last layer. Received: model={model!r}")
+    # Muon is for matrices within the model. The classifier at its end and gains with two axes are excluded.
     *_, last = (layer.name for layer in model.layers if layer.weights)
-    # Paths in a model that is loaded from a file begin without the model's name.
+    # In a model that is loaded from a file, paths begin without the model's name.
     excluded = [f"(^|/){re.escape(last)}/", "/(gain|bias)$"]
     return Muon(learning_rate, adam_beta_2=0.95, exclude_layers=excluded, **shared)
 
 
 @keras.saving.register_keras_serializable(package="mml")
 class SmoothedCrossentropy(keras.losses.Loss):
-    """Cross-entropy of logits with integer labels, a share of which is spread over all classes.
+    """Cross-entropy of logits with integer labels, smoothed over all classes.
 
     Keras's `SparseCategoricalCrossentropy` cannot smooth labels, and its `CategoricalCrossentropy` takes no integers.
 
     Args:
-        label_smoothing: The share, from 0 to 1.
+        label_smoothing: Fraction of the target that is spread over all classes, from 0 to 1.
         **kwargs: As for `keras.losses.Loss`.
 
     Call arguments:
@@ -210,7 +211,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         y_pred: Float tensor `[images, classes]`, logits.
 
     Returns:
-        Float tensor, reduced as `reduction` says.
+        Float tensor, reduced as specified by `reduction`.
 
     Raises:
         ValueError: If `label_smoothing` is not a number from 0 to 1.
@@ -232,7 +233,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.label_smoothing = share("label_smoothing", label_smoothing)
 
     def call(self, y_true, y_pred):
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras hands labels over as floats
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras passes labels as floats
         labels = ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
         return keras.losses.categorical_crossentropy(
             labels, y_pred, from_logits=True, label_smoothing=self.label_smoothing
@@ -243,7 +244,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
 
 # The recipes of the model made for images, by the split of CIFAR-10. `python -m mml_book.results search` shows the
-# search that they come from.
+# search that led to them.
 _VISION_MLGRU = TrainingConfig(
     model=VisionMLGRUConfig(),
     epochs=40,

@@ -1,4 +1,4 @@
-"""A training run in its folder: trained once, resumed after an interruption, loaded when complete."""
+"""A training run in its folder: trained once, resumed after an interruption, and loaded when complete."""
 
 import contextlib
 import dataclasses
@@ -30,7 +30,7 @@ MODELS: dict[type, Callable[..., keras.Model]] = {
     VisionTransformerConfig: vision_transformer,
     VisionMLGRUConfig: vision_mlgru,
 }
-VALIDATION_BATCH_SIZE = 256  # has no influence on the result, apart from rounding
+VALIDATION_BATCH_SIZE = 256  # does not affect the result, apart from rounding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Run:
     """A complete training run.
 
     Args:
-        model: The compiled model, with the weights of the epoch that validated best. With `keep="last"`, and without
-            validation images, with those of the last epoch.
-        records: A dictionary per epoch: the integer `epoch`, counted from 0, and floats. `loss`, `acc` and
-            `top_5_acc` are means over the training images. If there are validation images, `val_loss`, `val_acc` and
-            `val_top_5_acc` are means over these.
+        model: The compiled model with the weights of the epoch that has the best validation accuracy. With
+            `keep="last"`, or without validation images, it has the weights of the last epoch.
+        records: A dictionary per epoch: the integer `epoch`, counted from 0, and floats. `loss`, `acc`, and
+            `top_5_acc` are means over the training images. If there are validation images, `val_loss`, `val_acc`,
+            and `val_top_5_acc` are means over them.
         path: The folder that holds the run.
 
     Example:
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def history(self) -> "pandas.DataFrame":
-        """The records as a `pandas.DataFrame`, a row per epoch. Raises ImportError if pandas is not installed."""
+        """The records as a `pandas.DataFrame`, one row per epoch. Raises ImportError if pandas is not installed."""
         return require("pandas", "`Run.history`").DataFrame(self.records)
 
 
@@ -74,48 +74,49 @@ def train(
 ) -> Run:
     """Train a model, resume an interrupted run, or load a complete one.
 
-    Each run has a folder in `directory`. Its name comes from the configuration, the name of `build`, the dtype policy
-    and a digest of the data. It holds:
+    Each run has a folder in `directory`. Its name comes from the configuration, the name of `build`, the dtype
+    policy, and a digest of the data. The folder holds:
 
-    - `config.json`: the configuration, and which data it was;
-    - `history.csv`: a row per epoch;
-    - `best.weights.h5`: weights, optimizer and random state of the epoch with the best validation accuracy, unless
+    - `config.json`: the configuration and a description of the data;
+    - `history.csv`: one row per epoch;
+    - `best.weights.h5`: weights, optimizer, and random state of the epoch with the best validation accuracy, unless
       the last epoch's weights are the result;
-    - `latest.weights.h5`: the same of the last complete epoch. The optimizer's number of steps says which epoch that
-      is, so a run resumes from this single file. (Keras's `BackupAndRestore` writes weights and epoch to two files.
-      A process killed in between would train an epoch twice.)
+    - `latest.weights.h5`: the same for the last complete epoch. The optimizer's number of steps tells which epoch
+      that is, so a run resumes from this single file. (Keras's `BackupAndRestore` writes the weights and the epoch to
+      two files. A process killed in between would train an epoch twice.)
 
-    A run that is killed at any moment and called again ends with the same weights and history as if nothing had
-    happened, bit for bit on a CPU. At the end of an epoch, the best checkpoint and the history are on the disk before
-    `latest.weights.h5` gets its name. So a power failure costs the current epoch only, as far as the file system
-    keeps what it has synced, see `mml.files.move_into_place`. If two processes ask for the same run, one of them
-    waits and then loads what the other has trained.
+    You can kill a run at any moment and call `train` again. The run ends with the same weights and history as an
+    uninterrupted one, bit for bit on a CPU. At the end of an epoch, the best checkpoint and the history are on disk
+    before `latest.weights.h5` gets its name. So a power failure costs only the current epoch, as long as the file
+    system keeps what it has synced (see `mml.files.move_into_place`). If two processes ask for the same run, one of
+    them waits and then loads what the other has trained.
 
     **Several devices.** Call `keras.distribution.set_distribution(keras.distribution.DataParallel())` first. The
-    devices share each batch, hold the same weights, and make the same steps as one device would, within rounding.
-    Their number is not part of the configuration, so an interrupted run may resume with another one. On several
-    hosts, call `keras.distribution.initialize` before that, and use `DataParallel(auto_shard_dataset=False)`. Every
-    process calls `train` with the same data and the same shared `directory`. The first of them writes the files.
+    devices share each batch, hold the same weights, and take the same steps as one device would, within rounding.
+    The number of devices is not part of the configuration, so an interrupted run may resume with a different number.
+    On several hosts, call `keras.distribution.initialize` before `set_distribution`, and use
+    `DataParallel(auto_shard_dataset=False)`. Every process calls `train` with the same data and the same shared
+    `directory`. The first process writes the files.
 
     Args:
-        data: An `mml.data.ImageDataset`, or any object with such `x_train`, `y_train`, `class_names` and `source`.
-        config: A `TrainingConfig`. With `keep="last"`, and with `validation_split=0`, which validates nothing, the
-            result is the last epoch's weights.
-        directory: Folder for the folders of runs.
+        data: An `mml.data.ImageDataset`, or any object with such `x_train`, `y_train`, `class_names`, and `source`.
+        config: A `TrainingConfig`. With `keep="last"`, or without validation (`validation_split=0`), the result is
+            the last epoch's weights.
+        directory: Folder that holds the run folders.
         verbose: As for `keras.Model.fit`.
         build: Function `build(config.model, images=...)` that returns the model. By default, the function of
-            `mml.models` that goes with the configuration: `vision_transformer` or `vision_mlgru`. Its module and name
-            stand for it in the run's folder. So it must be what one finds under that name: not a lambda, a
-            `functools.partial`, or a function defined in another function, of which many can have the same name.
-            A function that you edit keeps its name. Rename it too, or use another `directory`, or `train` will load
-            the run of the old one.
+            `mml.models` that matches the configuration: `vision_transformer` or `vision_mlgru`. Its module and name
+            identify it in the run's folder, so it must be the function found under that name. A lambda, a
+            `functools.partial`, or a function defined in another function is not allowed, because many of them can
+            have the same name. If you edit the function, also rename it or use another `directory`. Otherwise,
+            `train` loads the run of the old function.
 
     Returns:
         A `Run`.
 
     Raises:
-        ValueError: If `build` has no name of its own, if the data do not fit the configuration, if the devices cannot
-            share a batch equally, if the distribution or the dtype policy is one that this cannot work with, if the
+        ValueError: If `build` cannot be found under its name, if the data do not fit the configuration, if the
+            devices cannot share a batch equally, if the distribution or the dtype policy is not supported, if the
             processes of several hosts do not see the same folder, or if a file of the run is missing or damaged.
 
     Example:
@@ -144,11 +145,11 @@ def train(
     latest, best = path / "latest.weights.h5", path / "best.weights.h5"
     make_folder(path)
     with _locked(path, place):
-        agree(place, f"{latest.name}, which is {'there' if latest.exists() else 'not there'}")
+        agree(place, f"{latest.name} {'exists' if latest.exists() else 'does not exist'}")
         if place.writes_files:
             _prepare(path, description)
         keras.utils.set_random_seed(config.seed)
-        # The seed's order: normalise by all training images, then keep the last of them for validation.
+        # As in the seed notebook, normalize by all training images, then hold out the last of them for validation.
         model = build(config.model, images=data.x_train)
         compile_model(model, config, steps=config.epochs * len(batches))
         epochs_done = restore(model, latest) // len(batches) if latest.exists() else 0
@@ -162,7 +163,7 @@ def train(
                 epochs=config.epochs,
                 initial_epoch=epochs_done,
                 validation_data=validation_batches,
-                shuffle=False,  # Keras would shuffle the batches, by a generator whose state is not saved
+                shuffle=False,  # Keras would shuffle the batches with a generator whose state is not saved
                 verbose=verbose if place.writes_files else 0,
                 callbacks=callbacks,
             )
@@ -172,30 +173,30 @@ def train(
 
 
 def _check(data, config):
-    """Return the number of images that are trained on."""
+    """Return the number of images to train on."""
     shape, classes = tuple(data.x_train.shape[1:]), len(data.class_names)
     if shape != tuple(config.model.input_shape) or classes != config.model.num_classes:
         raise ValueError(
             f"`data` must hold images of shape {config.model.input_shape} in {config.model.num_classes} classes, as "
-            f"`config.model` says. Received: images of shape {shape} in {classes} classes"
+            f"`config.model` specifies. Received: images of shape {shape} in {classes} classes"
         )
     n_train = int(len(data.x_train) * (1 - config.validation_split))
     if n_train == 0 or (config.validation_split and n_train == len(data.x_train)):
         raise ValueError(
-            "`validation_split` must leave images on both sides, or be 0. "
+            "`validation_split` must leave images on both sides or be 0. "
             f"Received: validation_split={config.validation_split} of {len(data.x_train)} images"
         )
     policy = keras.config.dtype_policy()
     if policy.compute_dtype == "float16":
         raise ValueError(
-            "The dtype policy must not compute in float16: Keras then leaves out steps whose gradients overflow, and "
-            f"the steps say which epoch it is. 'mixed_bfloat16' has no such steps. Received: {policy.name!r}"
+            "The dtype policy must not compute in float16: Keras then skips steps whose gradients overflow, but the "
+            f"number of steps identifies the epoch. 'mixed_bfloat16' skips no steps. Received: {policy.name!r}"
         )
     return n_train
 
 
 def _split(data, config, n_train, place):
-    """Return the batches to train on and those to validate on, or None instead of the latter."""
+    """Return the batches to train on, and the batches to validate on or None."""
     x, y = data.x_train, data.y_train
     batches = ShuffledBatches(x[:n_train], y[:n_train], config.batch_size, config.seed, *place)
     if n_train == len(x):
@@ -205,7 +206,7 @@ def _split(data, config, n_train, place):
 
 
 def _describe(data, config, build):
-    """Return what determines the run, as JSON can hold it."""
+    """Return what determines the run, in a form that JSON can hold."""
     digest = hashlib.sha256(data.x_train.tobytes())
     digest.update(data.y_train.tobytes())
     description = {
@@ -229,8 +230,8 @@ def _qualified_name(build):
         found = None
     if found is None or found != build:
         raise ValueError(
-            "`build` must be a named function, defined by `def` at the top level of a module: the folder of a run is "
-            f"named after it. Received: build={build!r}"
+            "`build` must be a named function, defined with `def` at the top level of a module, because the run's "
+            f"folder is named after it. Received: build={build!r}"
         )
     return f"{module}.{name}"
 
@@ -242,14 +243,14 @@ def _name(config, description):
 
 @contextlib.contextmanager
 def _locked(path: Path, place: Place) -> Iterator[None]:
-    """Hold the lock of the run in the process that writes its files; the others wait for that one."""
+    """Hold the lock of the run in the process that writes its files, while the other processes wait for it."""
     with filelock.FileLock(path / "lock") if place.writes_files else contextlib.nullcontext():
         agree(place, path.name)
         yield
 
 
 def _prepare(path, description):
-    """Remove what a killed process left half written, and write the configuration."""
+    """Remove what a killed process left half-written, and write the configuration."""
     for partial in path.glob(partial_name(path / "*").name):
         partial.unlink()
     with replacing(path / "config.json") as partial:
@@ -257,7 +258,7 @@ def _prepare(path, description):
 
 
 def _writers(path, epochs_done, best, latest):
-    """Return the callbacks that write the files: `latest` comes last, because it makes its epoch count as done."""
+    """Return the callbacks that write the files. `latest` comes last because it marks its epoch as done."""
     history = HistoryFile(path / "history.csv", read_history(path / "history.csv", epochs_done))
     if best is None:
         return [history, Checkpoint(latest)]
