@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageColor
 
 FLOATS, MINUS, PLUS, INK, ZERO = "#6b6b6b", "#b8452e", "#2a6f97", "#222222", "#e4e4e4"
-COLOUR = {-1: MINUS, 0: ZERO, 1: PLUS}
+COLOR = {-1: MINUS, 0: ZERO, 1: PLUS}
 SIGN = {-1: "−", 0: "", 1: "+"}
 
 
@@ -60,8 +60,8 @@ def image_to_tokens(x, y, size):
             parts.append(square(x + 286 + across, y + 52 + down, 14.3, pixel(row, column)))
     for patch in range(9):
         for part in range(16):
-            colour = pixel(4 * (patch // 3) + part // 4, 4 * (patch % 3) + part % 4)
-            parts.append(square(x + 560 + 16 * patch, y + 60 + 10.5 * part, 10.7, colour))
+            color = pixel(4 * (patch // 3) + part // 4, 4 * (patch % 3) + part % 4)
+            parts.append(square(x + 560 + 16 * patch, y + 60 + 10.5 * part, 10.7, color))
     names = [(114, "image"), (378, "patches"), (628, "tokens")]
     parts += [text(x + across, y + 38, words, size) for across, words in names]
     return [*parts, arrow(x + 212, y + 144, "cut", 0.85 * size), arrow(x + 486, y + 144, "flatten", 0.85 * size)]
@@ -80,14 +80,14 @@ def weights_to_sums(x, y, size):
             across, down = x + 28 * column, y + 56 + 28 * row
             parts.append(square(across + 30, down, 26, MINUS if w < 0 else PLUS, min(1, 0.12 + abs(w) / 2.5)))
             parts += [
-                square(across + 294, down, 26, COLOUR[t]),
+                square(across + 294, down, 26, COLOR[t]),
                 text(across + 307, down + 19, SIGN[t], 19, "#ffffff"),
             ]
 
     # One column of the ternary matrix, written out: which inputs are added, and which are subtracted.
     for row, t in enumerate(row[0] for row in ternary):
         term = f"{SIGN[t]} x{row + 1}" if t else "skip"
-        parts.append(text(x + 628, y + 75 + 28 * row, term, 20, COLOUR[t] if t else FLOATS))
+        parts.append(text(x + 628, y + 75 + 28 * row, term, 20, COLOR[t] if t else FLOATS))
     names = [(114, "weights"), (378, "−1, 0, or +1"), (628, "only sums")]
     parts += [text(x + across, y + 36, words, size) for across, words in names]
     return [*parts, arrow(x + 212, y + 138, "round", 0.85 * size), arrow(x + 476, y + 138, "add", 0.85 * size)]
@@ -110,7 +110,7 @@ def banner():
 
 
 MARK = [[1, 0, -1], [-1, 1, 0], [0, -1, 1]]
-MARK_COLOUR = {**COLOUR, 0: "#9a9a9a"}  # visible on white and on black, because the logo has no card
+MARK_COLOR = {**COLOR, 0: "#9a9a9a"}  # visible on white and on black, because the logo has no card
 
 
 def logo():
@@ -119,7 +119,7 @@ def logo():
     for row in range(3):
         for column in range(3):
             t, x, y = MARK[row][column], 4 + 32 * column, 4 + 32 * row
-            parts.append(square(x, y, 28, MARK_COLOUR[t], radius=5))
+            parts.append(square(x, y, 28, MARK_COLOR[t], radius=5))
             parts.append(text(x + 14, y + 22, SIGN[t], 26, "#ffffff"))
     return picture(100, 100, "A matrix of three by three squares: plus, nothing, or minus.", parts, card=False)
 
@@ -130,8 +130,8 @@ def icon():
     for row in range(3):
         for column in range(3):
             x, y = 16 * column, 16 * row
-            colour = ImageColor.getrgb(MARK_COLOUR[MARK[row][column]])
-            image.paste(colour, (x + 1, y + 1, x + 15, y + 15))
+            color = ImageColor.getrgb(MARK_COLOR[MARK[row][column]])
+            image.paste(color, (x + 1, y + 1, x + 15, y + 15))
     return image
 
 

@@ -80,7 +80,7 @@ def memory_kept():
 
 @pytest.fixture(scope="module")
 def compiled_for_users():
-    """Programs are compiled anew, with the optimizations that tests leave out."""
+    """Programs are compiled again, with the optimizations that tests leave out."""
     jax.config.update("jax_enable_compilation_cache", False)
     with optimized():
         yield

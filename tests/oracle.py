@@ -167,7 +167,7 @@ def patches(images, size, strides=None, padding="valid"):
 
 
 def token_shift(x, grid):
-    """Q-Shift (arXiv:2403.02308, equation 3) with a quarter of half of the features from each neighbour."""
+    """Q-Shift (arXiv:2403.02308, equation 3) with a quarter of half of the features from each neighbor."""
     rows, columns = grid
     share = x.shape[-1] // 8
     shifted = np.array(x)
@@ -176,8 +176,8 @@ def token_shift(x, grid):
             for part, (up, left) in enumerate([(0, -1), (0, 1), (-1, 0), (1, 0)]):
                 features = slice(part * share, (part + 1) * share)
                 inside = 0 <= row + up < rows and 0 <= column + left < columns
-                neighbour = x[:, (row + up) * columns + column + left, features] if inside else 0
-                shifted[:, row * columns + column, features] = neighbour
+                neighbor = x[:, (row + up) * columns + column + left, features] if inside else 0
+                shifted[:, row * columns + column, features] = neighbor
     return shifted
 
 

@@ -1,6 +1,6 @@
 """Compile programs three times as fast, for tests that ask what a program computes and not how.
 
-XLA leaves out its optimisations and, where they can be turned off, its fusion emitters, whose own compiler takes most
+XLA leaves out its optimizations and, where they can be turned off, its fusion emitters, whose own compiler takes most
 of the time. The results differ by rounding alone. No public option of JAX reaches the programs that Keras compiles.
 So this module replaces a private function.
 """

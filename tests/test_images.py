@@ -13,7 +13,7 @@ from mml.images import read_image
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (8, 8, 3), np.uint8)
-GREY = RNG.integers(0, 256, (8, 8), np.uint8)
+GRAY = RNG.integers(0, 256, (8, 8), np.uint8)
 ALPHA = RNG.integers(0, 256, (8, 8), np.uint8)
 ALPHA[:, 0], ALPHA[:, 1] = 0, 255
 
@@ -40,8 +40,8 @@ def on_white(pixels, alpha):
     return pixels * share + 255 * (1 - share)
 
 
-def grey_as_rgb(grey):
-    return np.repeat(np.asarray(grey)[..., None], 3, axis=-1)
+def gray_as_rgb(gray):
+    return np.repeat(np.asarray(gray)[..., None], 3, axis=-1)
 
 
 # === Modes, at the size of the result, so that nothing is resized ===
@@ -63,18 +63,18 @@ def test_luma_of_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_grey(tmp_path, channels):
-    Image.fromarray(GREY).save(tmp_path / "image.png")
+def test_gray(tmp_path, channels):
+    Image.fromarray(GRAY).save(tmp_path / "image.png")
     pixels = read_image(tmp_path / "image.png", 8, 8, channels)
-    np.testing.assert_array_equal(pixels, grey_as_rgb(GREY)[..., :channels])
+    np.testing.assert_array_equal(pixels, gray_as_rgb(GRAY)[..., :channels])
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_one_bit(tmp_path, suffix):
-    bits = GREY > 127
+    bits = GRAY > 127
     Image.fromarray(bits).save(tmp_path / f"image.{suffix}")
     assert mode_of(tmp_path / f"image.{suffix}") == "1"
-    np.testing.assert_array_equal(read_image(tmp_path / f"image.{suffix}", 8, 8, 3), grey_as_rgb(bits * 255))
+    np.testing.assert_array_equal(read_image(tmp_path / f"image.{suffix}", 8, 8, 3), gray_as_rgb(bits * 255))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -89,7 +89,7 @@ def test_sixteen_bits_are_scaled(tmp_path, suffix, channels):
         Image.fromarray(levels).save(path)
     assert mode_of(path) in ("I", "I;16")
     pixels = read_image(path, 8, 8, channels)
-    np.testing.assert_allclose(pixels, grey_as_rgb(levels / 65535 * 255)[..., :channels], atol=0.501)
+    np.testing.assert_allclose(pixels, gray_as_rgb(levels / 65535 * 255)[..., :channels], atol=0.501)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
@@ -99,7 +99,7 @@ def test_thirty_two_bits_are_stretched(tmp_path, dtype):
     assert mode_of(tmp_path / "image.tif") == {"float32": "F", "int32": "I"}[dtype]
     levels = levels.astype("float64")
     expected = 255 * (levels - levels.min()) / (levels.max() - levels.min())
-    np.testing.assert_allclose(read_image(tmp_path / "image.tif", 8, 8, 3), grey_as_rgb(expected), atol=0.501)
+    np.testing.assert_allclose(read_image(tmp_path / "image.tif", 8, 8, 3), gray_as_rgb(expected), atol=0.501)
 
 
 def test_thirty_two_bits_of_one_value_are_black(tmp_path):
@@ -108,18 +108,18 @@ def test_thirty_two_bits_of_one_value_are_black(tmp_path):
 
 
 def test_sixteen_bits_big_endian(tmp_path):
-    levels = (GREY.astype(np.uint16) * 257).astype(">u2")
+    levels = (GRAY.astype(np.uint16) * 257).astype(">u2")
     Image.frombytes("I;16B", (8, 8), levels.tobytes()).save(tmp_path / "image.tif")
-    np.testing.assert_array_equal(read_image(tmp_path / "image.tif", 8, 8, 3), grey_as_rgb(GREY))
+    np.testing.assert_array_equal(read_image(tmp_path / "image.tif", 8, 8, 3), gray_as_rgb(GRAY))
 
 
 def test_sixteen_bits_with_a_transparent_level(tmp_path):
-    levels = GREY.astype(np.uint16) * 257
+    levels = GRAY.astype(np.uint16) * 257
     levels[2:4] = 1234
     Image.fromarray(levels).save(tmp_path / "image.png", transparency=1234)
-    expected = GREY.copy()
+    expected = GRAY.copy()
     expected[2:4] = 255
-    np.testing.assert_array_equal(read_image(tmp_path / "image.png", 8, 8, 3), grey_as_rgb(expected))
+    np.testing.assert_array_equal(read_image(tmp_path / "image.png", 8, 8, 3), gray_as_rgb(expected))
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
@@ -133,11 +133,11 @@ def test_rgb_with_alpha(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_grey_with_alpha(tmp_path, channels):
-    Image.fromarray(np.dstack([GREY, ALPHA]), "LA").save(tmp_path / "image.png")
+def test_gray_with_alpha(tmp_path, channels):
+    Image.fromarray(np.dstack([GRAY, ALPHA]), "LA").save(tmp_path / "image.png")
     assert mode_of(tmp_path / "image.png") == "LA"
     pixels = read_image(tmp_path / "image.png", 8, 8, channels)
-    np.testing.assert_allclose(pixels, grey_as_rgb(on_white(GREY, ALPHA))[..., :channels], atol=1)
+    np.testing.assert_allclose(pixels, gray_as_rgb(on_white(GRAY, ALPHA))[..., :channels], atol=1)
 
 
 @pytest.mark.parametrize("transparency", [None, 3, bytes([0, 255, 128])])
@@ -163,13 +163,13 @@ def test_palette(tmp_path, transparency, channels):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_one_transparent_colour(tmp_path, mode):
-    pixels = GREY.copy() if mode == "L" else RGB.copy()
+def test_one_transparent_color(tmp_path, mode):
+    pixels = GRAY.copy() if mode == "L" else RGB.copy()
     pixels[1:3] = 77
     Image.fromarray(pixels).save(tmp_path / "image.png", transparency=77 if mode == "L" else (77, 77, 77))
     expected = np.where(pixels == 77, 255, pixels)
     if mode == "L":
-        expected = grey_as_rgb(expected)
+        expected = gray_as_rgb(expected)
     else:
         expected = np.where((pixels == 77).all(axis=-1, keepdims=True), 255, pixels)
     np.testing.assert_array_equal(read_image(tmp_path / "image.png", 8, 8, 3), expected)
@@ -231,8 +231,8 @@ def test_turned_jpeg(tmp_path):
 def test_sixteen_bits_are_turned_too(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "image.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "image.png", 8, 8, 1)[..., 0], np.rot90(GREY, -1))
+    Image.fromarray(GRAY.astype(np.uint16) * 257).save(tmp_path / "image.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "image.png", 8, 8, 1)[..., 0], np.rot90(GRAY, -1))
 
 
 @pytest.mark.parametrize("exif", [b"nonsense", b"II*\0\x08\0\0\0\xff\xff", b"MM\0*\0\0\xff\xff"])
@@ -253,8 +253,8 @@ def cubic(x):
 def filter_matrix(size, crop, out):
     """Bicubic filter `[out, size]` for `crop` of `size` pixels, in their middle, widened where it makes smaller."""
     step = crop / out
-    centres = (size - crop) / 2 + (np.arange(out) + 0.5) * step
-    weights = cubic((np.arange(size) + 0.5 - centres[:, None]) / max(step, 1))
+    centers = (size - crop) / 2 + (np.arange(out) + 0.5) * step
+    weights = cubic((np.arange(size) + 0.5 - centers[:, None]) / max(step, 1))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -277,14 +277,14 @@ def test_resized_like_numpy(tmp_path, size, result):
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(*[st.integers(1, 40)] * 4, st.tuples(*[st.integers(0, 255)] * 3))
-def test_one_colour_stays_the_same(tmp_path, height, width, new_height, new_width, colour):
-    Image.new("RGB", (width, height), colour).save(tmp_path / "image.bmp")
+def test_one_color_stays_the_same(tmp_path, height, width, new_height, new_width, color):
+    Image.new("RGB", (width, height), color).save(tmp_path / "image.bmp")
     pixels = read_image(tmp_path / "image.bmp", new_height, new_width, 3)
-    np.testing.assert_array_equal(pixels, np.broadcast_to(np.float32(colour), (new_height, new_width, 3)))
+    np.testing.assert_array_equal(pixels, np.broadcast_to(np.float32(color), (new_height, new_width, 3)))
 
 
-def test_transparent_colours_do_not_bleed(tmp_path):
-    # Black that is wholly transparent must not darken its neighbours when they are averaged.
+def test_transparent_colors_do_not_bleed(tmp_path):
+    # Black that is wholly transparent must not darken its neighbors when they are averaged.
     image = np.full((64, 64, 4), 255, np.uint8)
     image[::2] = 0
     Image.fromarray(image).save(tmp_path / "image.png")

@@ -140,11 +140,11 @@ def test_large_logits_do_not_overflow(folder, tmp_path, capsys):
 
 @pytest.mark.parametrize("shape", [(6, 10, 1), (6, 10, 3)])
 def test_images_are_brought_to_the_models_size(folder, tmp_path, capsys, shape):
-    # Of one colour, so that any size and crop has the same pixels.
+    # Of one color, so that any size and crop has the same pixels.
     model = classifier(keras.layers.Dense(3), shape=shape)
     save_packed(model, tmp_path / "model.safetensors")
-    Image.new("L", (300, 20), 90).save(tmp_path / "grey.png")
-    assert main(["predict", "--model", str(tmp_path / "model.safetensors"), str(tmp_path / "grey.png")]) == 0
+    Image.new("L", (300, 20), 90).save(tmp_path / "gray.png")
+    assert main(["predict", "--model", str(tmp_path / "model.safetensors"), str(tmp_path / "gray.png")]) == 0
     row = probabilities(model.predict(np.full((1, *shape), 90, "float32"), verbose=0))[0]
     assert list(printed(capsys.readouterr().out).values()) == [expected(row, ["class 0", "class 1", "class 2"])]
 

@@ -233,7 +233,7 @@ def test_a_gain_for_each_feature():
 
 
 @both_models
-def test_rectangular_grey_images(build, config):
+def test_rectangular_gray_images(build, config):
     config = dataclasses.replace(config, input_shape=(5, 9, 1))
     assert build(config).predict(images(config=config), verbose=0).shape == (6, 3)
 

@@ -1,4 +1,4 @@
-"""The formulas hold for programs that XLA optimises, as it does for users; the other tests leave that out."""
+"""The formulas hold for programs that XLA optimizes, as it does for users; the other tests leave that out."""
 
 import functools
 

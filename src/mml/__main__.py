@@ -35,9 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     Results go to stdout. Errors go to stderr, one line for each file.
 
-    If neither the environment variable `KERAS_BACKEND` nor Keras's configuration file names an installed backend, and
-    Keras is not imported yet, this function sets the variable to the first installed one of `jax`, `torch`, and
-    `tensorflow`.
+    If Keras is not imported yet and the environment variable `KERAS_BACKEND` is not set, this function sets it. It
+    chooses the backend that Keras's configuration file names, or else the first one of `jax`, `torch`, and
+    `tensorflow` that is installed.
 
     Args:
         arguments: List of strings. By default, those with which Python was started.

@@ -5,8 +5,8 @@ rows of the tables stay. With `--benchmark-disable` everything is done once and 
 anything about time.
 
 Each contender works in a process of its own, see `worker`. Each round of a benchmark times every contender once, one
-after the other, so that whatever else the machine does affects all of them. Programs are compiled anew, without JAX's
-cache on disk.
+after the other, so that whatever else the machine does affects all of them. Programs are compiled without JAX's cache
+on disk.
 """
 
 import dataclasses

@@ -20,8 +20,8 @@ traces and compiles (`first_step`), and those to save and to load weights and op
 Keras.
 
 The peer as published trains two epochs, and each of the others counts as the second one. Five epochs would take a
-quarter of an hour. They would also end the process: at each step JAX compiles operations anew, each of these takes up
-memory maps, and in the third epoch there are more than Linux usually allows (vm.max_map_count).
+quarter of an hour. They would also end the process: at each step JAX compiles operations again, and each of these
+takes up memory maps. In the third epoch there are more than Linux usually allows (vm.max_map_count).
 
 `first_step` and `whole_run` also give the peak of the process's memory in bytes (`peak_memory`).
 """

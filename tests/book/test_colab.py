@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
     not (PREINSTALLED / "ready").exists(), reason="what Colab has preinstalled is not set up: make colab"
 )
 
-# What Colab starts in the place of ipykernel_launcher. It has imported google.colab before the first cell runs.
+# What Colab starts instead of ipykernel_launcher. It has imported google.colab before the first cell runs.
 LAUNCHER = """
 import google.colab
 from ipykernel.kernelapp import launch_new_instance

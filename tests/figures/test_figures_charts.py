@@ -32,7 +32,7 @@ def test_stacked_bars_puts_pieces_end_to_end_and_labels_the_sum():
     assert texts(ax.texts) == ["41.0 MB", "2.5 MB"]
     assert texts(ax.get_yticklabels()) == ["float", "packed"] and ax.get_ylim() == (1.5, -0.5)
     assert texts(figure.legends[0].get_texts()) == ["ternary", "rest"]
-    assert len({bars[0].get_hatch() for bars in ax.containers}) == 2, "distinct without colour"
+    assert len({bars[0].get_hatch() for bars in ax.containers}) == 2, "distinct without color"
 
 
 def test_stacked_bars_refuses_what_it_cannot_draw():

@@ -26,9 +26,9 @@ def test_confusion_writes_each_count_in_its_field():
 
 
 @pytest.mark.parametrize("count", [1, 4, 7])
-def test_labelled_images_shows_each_image_unchanged(count):
+def test_labeled_images_shows_each_image_unchanged(count):
     images = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), np.uint8)
-    figure = figures.labelled_images(images, [f"image {i}" for i in range(count)])
+    figure = figures.labeled_images(images, [f"image {i}" for i in range(count)])
     shown = [axes for axes in figure.axes if axes.images]
     for i, axes in enumerate(shown):
         np.testing.assert_array_equal(axes.images[0].get_array(), images[i])
@@ -36,9 +36,9 @@ def test_labelled_images_shows_each_image_unchanged(count):
     assert len(shown) == count
 
 
-def test_labelled_images_needs_one():
+def test_labeled_images_needs_one():
     with pytest.raises(ValueError, match="at least one image"):
-        figures.labelled_images(np.zeros((0, 8, 8, 3), "uint8"), [])
+        figures.labeled_images(np.zeros((0, 8, 8, 3), "uint8"), [])
 
 
 def test_seed_scores_draws_each_run_and_the_error_of_its_sample():

@@ -54,7 +54,7 @@ def test_overlapping_windows_names_the_positions_that_there_are(positions):
 # === Token shift ===
 
 
-def test_token_shift_gives_a_feature_the_colour_of_the_token_that_it_comes_from():
+def test_token_shift_gives_a_feature_the_color_of_the_token_that_it_comes_from():
     figure = figures.token_shift([3, 5, 1, 7, 4, 4, 4, 4], grid=(3, 3), position=(1, 1))
     tokens, features = figure.axes
     assert texts(tokens.texts) == [str(number) for number in range(9)]
@@ -89,7 +89,7 @@ def test_visiting_orders_draws_a_line_through_the_tokens_in_the_order_of_the_sca
     np.testing.assert_array_equal(panels[0].images[0].get_array(), down_and_up)
     ends = {text.get_text(): text.get_position() for text in panels[0].texts}
     assert ends == {"first": (0, 0), "last": (1, 0)}
-    assert len(figure.axes) == 4, "three panels and a colour bar"
+    assert len(figure.axes) == 4, "three panels and a color bar"
     assert {ax.images[0].get_clim() for ax in panels} == {(0, 5)}
 
 

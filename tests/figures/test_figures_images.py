@@ -31,7 +31,7 @@ def test_rows_take_tensors_and_a_row_without_images(images):
     np.testing.assert_array_equal(np.stack(pictures(figure)), images[:1])
 
 
-def test_a_grey_image_of_one_channel_spans_black_to_white():
+def test_a_gray_image_of_one_channel_spans_black_to_white():
     figure = image_rows({"dark": np.full((1, 2, 2, 1), 10, "uint8"), "light": np.full((1, 2, 2, 1), 0.9)})
     assert [axis.images[0].get_clim() for axis in figure.axes] == [(0, 255), (0, 1)]
 

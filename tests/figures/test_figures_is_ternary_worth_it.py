@@ -62,7 +62,7 @@ def test_seed_intervals_gives_a_row_the_same_look_in_each_panel_and_another_one_
         for ax in (few, many)
     ]
     assert looks[0]["ternary"] == looks[1]["ternary"]
-    assert looks[0]["ternary"][1] != looks[0]["a float model of equal size"][1], "without colour, too"
+    assert looks[0]["ternary"][1] != looks[0]["a float model of equal size"][1], "without color, too"
 
 
 def test_seed_intervals_marks_the_reference_in_each_panel():
@@ -112,7 +112,7 @@ def test_accuracy_against_costs_gives_a_model_the_same_look_in_each_panel():
     figure = figures.accuracy_against_costs(POINTS)
     looks = {(line.get_label(), line.get_color(), line.get_marker()) for ax in figure.axes for line in ax.lines}
     assert len(looks) == 3
-    assert len({marker for _, _, marker in looks}) == 3, "without colour, too"
+    assert len({marker for _, _, marker in looks}) == 3, "without color, too"
 
 
 @pytest.mark.parametrize("names", ["", "abcdefghi"])

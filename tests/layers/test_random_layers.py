@@ -311,7 +311,7 @@ def test_flips_zeros_and_patches_are_those_of_keras(name, arguments):
 
 @pytest.mark.parametrize("name, factors", EACH_WARP, ids=str)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_rounds_colours_and_nothing_else(name, factors, dtype):
+def test_half_precision_rounds_colors_and_nothing_else(name, factors, dtype):
     # bfloat16 has no odd numbers above 256: with coordinates in it, columns would be mixed up.
     images = draw_images(2, 3, 600, 1) / 255
     expected = in_training(getattr(layers, name)(*factors, seed=1), images)

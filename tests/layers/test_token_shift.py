@@ -23,7 +23,7 @@ def test_gradients_equal_the_formula_s():
     assert_equals_oracle(TokenShift((2, 3)), functools.partial(oracle.token_shift, grid=(2, 3)), (2, 6, 9), count=1)
 
 
-def test_a_masked_token_gives_its_neighbours_zeros_whatever_it_holds():
+def test_a_masked_token_gives_its_neighbors_zeros_whatever_it_holds():
     grid = (3, 4)
     x = tokens(grid)
     mask = np.random.default_rng(1).uniform(size=x.shape[:2]) < 0.6

@@ -40,7 +40,7 @@ def test_translation_shifts_rows_and_columns_by_up_to_its_share():
     assert set(right) == set(range(-4, 5))
 
 
-def test_erasing_puts_a_square_of_the_mean_colour_into_each_image():
+def test_erasing_puts_a_square_of_the_mean_color_into_each_image():
     images = 3 + draw_images(N, 8, 8, 3)
     images[::2] -= 6  # normalized images have negative values too
     erased = varied(Augmentation(flip=False, erasing=1 / 16), images)

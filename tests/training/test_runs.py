@@ -38,9 +38,9 @@ def run(data, tmp_path_factory):
 
 
 def test_data_that_do_not_fit(data, tmp_path):
-    grey = dataclasses.replace(data, x_train=data.x_train[..., :1])
+    gray = dataclasses.replace(data, x_train=data.x_train[..., :1])
     with pytest.raises(ValueError, match=r"images of shape \(32, 32, 1\)"):
-        train(grey, CONFIG, tmp_path)
+        train(gray, CONFIG, tmp_path)
     with pytest.raises(ValueError, match="in 3 classes"):
         train(dataclasses.replace(data, class_names=("a", "b", "c")), CONFIG, tmp_path)
     with pytest.raises(ValueError, match="`build` must be a named function"):

@@ -26,7 +26,7 @@ const ROWS = 4; // so many vectors go through a ternary kernel together: each pl
  *     `inputShape` is height, width and channels. `predict(pixels)` takes a typed array of so many numbers, 0 to 255,
  *     in rows, a pixel's channels together, and returns a Float32Array of one probability for each class;
  *     `logits(pixels)` returns what the softmax is taken of.
- * @throws {Error} If it is no packed model, of another version, damaged, or holds a layer that is not known here.
+ * @throws {Error} If it is not a packed model, has another version, is damaged, or holds a layer that is not known here.
  */
 export async function loadModel(buffer) {
   const { metadata, tensors } = await readFile(buffer);
@@ -68,7 +68,7 @@ async function readFile(buffer) {
     metadata = header.__metadata__;
     if (typeof metadata.sha256 !== "string") throw new Error("no checksum");
   } catch (error) {
-    throw new Error("This is no packed model, or its header is damaged.", { cause: error });
+    throw new Error("This is not a packed model, or its header is damaged.", { cause: error });
   }
   if (metadata.format !== FORMAT || metadata.version !== VERSION) {
     throw new Error(
@@ -76,7 +76,7 @@ async function readFile(buffer) {
     );
   }
   if ((await digest(bytes, start, metadata.sha256)) !== metadata.sha256) {
-    throw new Error("The file is damaged: its contents do not fit its checksum.");
+    throw new Error("The file is damaged: its contents do not match its checksum.");
   }
   const tensors = new Map();
   for (const [name, { dtype, data_offsets: offsets }] of Object.entries(header)) {
@@ -139,7 +139,7 @@ function ternaryKernel(file, name, features) {
     }
   });
   if (weights.subarray(units * features).some((weight) => weight !== 0)) {
-    throw new Error(`${name} must be filled up with zeros.`);
+    throw new Error(`${name} must be padded with zeros.`);
   }
   const places = new Uint32Array(weights.reduce((count, weight) => count + Math.abs(weight), 0));
   const ends = new Uint32Array(units); // of the places of each output
@@ -205,7 +205,7 @@ const LAYERS = {
   Resizing(file, name, options) {
     const { interpolation, antialias, crop_to_aspect_ratio: crop, pad_to_aspect_ratio: pad } = options;
     if (interpolation !== "bilinear" || antialias || crop || pad) {
-      throw new Error(`The layer ${name} must be bilinear, and neither crop, pad nor smooth.`);
+      throw new Error(`The layer ${name} must be bilinear, without cropping, padding, or smoothing.`);
     }
     return (x) => resizeBilinear(x, options.height, options.width);
   },
@@ -249,7 +249,7 @@ const LAYERS = {
   },
   VisionBlockMML(file, name, { grid: [rows, columns], direction, ffn_dim: width }) {
     if (!["right", "left", "down", "up"].includes(direction)) {
-      throw new Error(`The layer ${name} must scan right, left, down or up. Received: ${direction}`);
+      throw new Error(`The layer ${name} must scan right, left, down, or up. Received: ${direction}`);
     }
     const order = scanOrder(direction, rows, columns);
     return lazily(({ shape: [tokens, features] }) => {
@@ -279,7 +279,7 @@ const LAYERS = {
   },
   GlobalAveragePooling1D(file, name, options) {
     if (options.keepdims || options.data_format !== "channels_last") {
-      throw new Error(`The layer ${name} must average over tokens, and keep features only.`);
+      throw new Error(`The layer ${name} must average over tokens and keep only the features.`);
     }
     return meanOfTokens;
   },
@@ -413,7 +413,7 @@ function rmsNorm(file, name, features, tokens, hasGain = true) {
 }
 
 /**
- * Ternary dense layer: each vector is normalised and rounded to 8-bit integers, the integers are added and subtracted
+ * Ternary dense layer: each vector is normalized and rounded to 8-bit integers, the integers are added and subtracted
  * as the weights say, and only the sums are scaled.
  */
 function denseMML(file, name, normName, features, tokens, useBias = true) {
@@ -515,7 +515,7 @@ function recurrence({ values, shape: [tokens, width] }, order) {
 }
 
 /**
- * An eighth of the features of each token comes from its neighbour on the left, an eighth each from those on the
+ * An eighth of the features of each token comes from its neighbor on the left, an eighth each from those on the
  * right, above and below, and the rest stays. Beyond the edges there are zeros.
  */
 function tokenShift({ values, shape: [tokens, features] }, rows, columns) {

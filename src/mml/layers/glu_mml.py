@@ -18,7 +18,7 @@ class GLUMML(TernaryLayer):
     Args:
         units: Size of the output's last axis.
         hidden_ratio: Sets the width between the products if `intermediate_size` is None. The width is then the
-            smallest multiple of 256 that is at least `2/3 * hidden_ratio * features`.
+            smallest positive multiple of 256 that is at least `2 * hidden_ratio * features // 3`.
         intermediate_size: Width between the products.
         activation: Name or function applied to the gate.
         per_feature_gain: Whether the norms' gains have one value per feature (see `RMSNorm`).

@@ -116,7 +116,7 @@ def factor_range(name, factor, lowest_allowed=True):
     return (lower, upper) if pair is factor else (-abs(upper), abs(upper))
 
 
-def neighbours(coordinates, size):
+def neighbors(coordinates, size):
     """Return the pixels on both sides of each coordinate of a mirrored line, and their bilinear weights.
 
     Args:
@@ -130,8 +130,8 @@ def neighbours(coordinates, size):
     Example:
 
     >>> import numpy as np
-    >>> from mml.layers.random_layer import neighbours
-    >>> for index, weight in neighbours(np.array([0.25, -0.25, 3.5], "float32"), 4):
+    >>> from mml.layers.random_layer import neighbors
+    >>> for index, weight in neighbors(np.array([0.25, -0.25, 3.5], "float32"), 4):
     ...     print(np.asarray(index), np.asarray(weight))
     [0 0 3] [0.75 0.25 0.5 ]
     [1 0 3] [0.25 0.75 0.5 ]

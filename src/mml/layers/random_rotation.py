@@ -3,7 +3,7 @@ import math
 import keras
 from keras import ops
 
-from mml.layers.random_layer import _RandomWarp, factor_range, neighbours
+from mml.layers.random_layer import _RandomWarp, factor_range, neighbors
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -66,10 +66,8 @@ class RandomRotation(_RandomWarp):
         cos, sin = ops.cos(radians)[:, None, None], ops.sin(radians)[:, None, None]  # [B, 1, 1]
         x, y = ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32")[:, None]
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-        columns = neighbours(
-            cos * x - sin * y + (middle_x - middle_x * cos + middle_y * sin), width
-        )  # [B, H, W] each
-        rows = neighbours(sin * x + cos * y + (middle_y - middle_x * sin - middle_y * cos), height)
+        columns = neighbors(cos * x - sin * y + (middle_x - middle_x * cos + middle_y * sin), width)  # [B, H, W] each
+        rows = neighbors(sin * x + cos * y + (middle_y - middle_x * sin - middle_y * cos), height)
         # Look up whole pixels. Keras looks up each channel separately.
         pixels = ops.reshape(images, (-1, channels))
         first = ops.arange(count)[:, None, None] * (height * width)  # the first pixel of each image

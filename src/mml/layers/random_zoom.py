@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from mml.layers.random_layer import _RandomWarp, factor_range, neighbours
+from mml.layers.random_layer import _RandomWarp, factor_range, neighbors
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -83,5 +83,5 @@ def _line_weights(zoom, size):
     """Return the weight of each pixel of a line in each pixel of the zoomed line, `[B, size, size]`."""
     coordinates = zoom * ops.arange(size, dtype="float32") + (size - 1) / 2 * (1 - zoom)  # [B, size]
     return sum(
-        ops.one_hot(pixel, size, dtype="float32") * share[..., None] for pixel, share in neighbours(coordinates, size)
+        ops.one_hot(pixel, size, dtype="float32") * share[..., None] for pixel, share in neighbors(coordinates, size)
     )

@@ -1,6 +1,6 @@
 """Stateless functions built on `keras.ops`: quantization, normalization, the linear recurrence, and patches.
 
-Each function takes and returns tensors of the active Keras backend and is differentiable.
+Except for `patch_grid`, the functions take and return tensors of the active Keras backend.
 """
 
 from mml.ops.normalization import rms_normalize

@@ -41,7 +41,8 @@ def current_place() -> Place:
         A `Place`. Without a distribution, it is that of a single device.
 
     Raises:
-        ValueError: If the distribution is not a `DataParallel`, or if several processes would each get all images.
+        ValueError: If the distribution is not a `DataParallel`, or if there are several processes and it shards the
+            data set automatically.
 
     Example:
 

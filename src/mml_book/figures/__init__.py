@@ -2,7 +2,7 @@
 
 from mml_book.figures.charts import learning_curve, stacked_bars
 from mml_book.figures.data_preparation import channel_histograms, class_counts, split_areas
-from mml_book.figures.history import confusion, labelled_images, scores_with_errors, seed_scores
+from mml_book.figures.history import confusion, labeled_images, scores_with_errors, seed_scores
 from mml_book.figures.image_model import (
     learning_rate,
     overlapping_windows,

@@ -66,7 +66,7 @@ def confusion(counts, class_names):
     return figure
 
 
-def labelled_images(images, titles):
+def labeled_images(images, titles):
     """Draw images in rows of four, each with a title.
 
     Args:
@@ -82,8 +82,8 @@ def labelled_images(images, titles):
     Example:
 
     >>> import numpy as np
-    >>> from mml_book.figures import labelled_images
-    >>> figure = labelled_images(np.zeros((3, 32, 32, 3), "uint8"), ["cat", "dog", "ship"])
+    >>> from mml_book.figures import labeled_images
+    >>> figure = labeled_images(np.zeros((3, 32, 32, 3), "uint8"), ["cat", "dog", "ship"])
     """
     if not len(images):
         raise ValueError("`images` must hold at least one image. Received: none")
