@@ -124,7 +124,7 @@ def test_inference(run, monkeypatch, capsys):
 def test_search(run, monkeypatch):
     small = {"load_cifar10": load_noise, "TRAINING_IMAGES": 10, "VALIDATION_IMAGES": 5}
     small["BASE"] = dataclasses.replace(RECIPE, validation_split=0)
-    trials = [{}, {"ffn_dim": 12, "augmentation": {"erasing": 0.25}}, {"ffn": "squared_relu", "weight_decay": 0.0}]
+    trials = [{}, {"ffn_dim": 12, "augmentation": {"erasing": 0.25}}, {"build": "with_squared_relu", "images": 8}]
     table = run(search, TRIALS=trials[:2], **small)
     assert list(table["changes"]) == ["{}", '{"augmentation": {"erasing": 0.25}, "ffn_dim": 12}']
     assert table["parameters"][1] > table["parameters"][0]

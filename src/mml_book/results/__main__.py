@@ -23,8 +23,8 @@ from mml_book.results import comparison, image_model, preset, search, seeds, wor
 TABLES = {
     "seeds": (10, seeds.main),
     "image_model_accuracy": (25, image_model.accuracy),
-    "search": (40, search.main),
     "comparison_tuning": (60, comparison.tuning),
+    "search": (90, search.main),
     "preset": (90, preset.main),
     "comparison": (100, comparison.main),
     "image_model_ablation": (120, image_model.ablation),

@@ -153,12 +153,12 @@ def with_rounded_kernels(model, rounded):
 
 def tuning(path):
     """Write the table of trials."""
-    data, score = search.judged_by_validation()
+    training, score = search.judged_by_validation()
     table = TrainedRows(path, score)
     for changes in TRIALS:
         for name, build in MODELS.items():
             config = dataclasses.replace(RECIPE, epochs=search.EPOCHS, validation_split=0, seed=0, **changes)
-            table.add({"model": name, **changes}, config, lambda: data, build)
+            table.add({"model": name, **changes}, config, training, build)
 
 
 def best_changes(path):
