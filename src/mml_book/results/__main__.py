@@ -24,11 +24,11 @@ TABLES = {
     "seeds": (10, seeds.main),
     "image_model_accuracy": (25, image_model.accuracy),
     "comparison_tuning": (60, comparison.tuning),
-    "search": (90, search.main),
     "preset": (90, preset.main),
     "comparison": (100, comparison.main),
-    "image_model_ablation": (120, image_model.ablation),
+    "search": (110, search.main),
     "worth": (120, worth.main),
+    "image_model_ablation": (220, image_model.ablation),
 }
 
 
