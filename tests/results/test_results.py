@@ -87,11 +87,13 @@ def assert_same_columns(table, name):
 
 
 def test_seeds(run):
-    table = run(seeds, SEEDS=range(2), TEST_IMAGES=(5, 10), TrainingConfig=lambda: CONFIG, load_cifar10=load_noise)
-    assert list(table["seed"]) == [0, 1]
-    for images in (5, 10):
-        hits = table[f"accuracy_{images}"] * images
-        np.testing.assert_allclose(hits, hits.round(), atol=1e-3)
+    small = {"TrainingConfig": lambda: CONFIG, "load_cifar10": load_noise}
+    table = run(seeds, SEEDS=range(2), TEST_IMAGES=(5, 10), **small)
+    assert_same_columns(table, "seeds")
+    assert list(zip(table["seed"], table["test_images"], strict=True)) == [(0, 5), (0, 10), (1, 5), (1, 10)]
+    hits = table["accuracy"] * table["test_images"]
+    np.testing.assert_allclose(hits, hits.round(), atol=1e-3)
+    assert (table["top_5_accuracy"] >= table["accuracy"]).all()
 
 
 def test_worth(run):
