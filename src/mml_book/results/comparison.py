@@ -33,7 +33,6 @@ import pandas as pd
 from keras import layers, ops
 
 from mml.data import load_cifar10
-from mml.layers import VisionBlockMML
 from mml.models import float_vision_mlgru, vision_mlgru
 from mml.models.augmentation import random_layers
 from mml.training import RECIPES
@@ -59,15 +58,11 @@ def attention(config, images=None):
     The widths of the heads add up to the width of a token. The feed-forward network has two matrices and the twin's
     has three. It is 1.5 times as wide, so both have the same number of weights.
     """
-    twin = float_vision_mlgru(config, images)
-    x = inputs = keras.Input(config.input_shape)
-    for layer in twin.layers:
-        x = _attention_block(x, config, layer.name) if isinstance(layer, VisionBlockMML) else layer(x)
-    return keras.Model(inputs, x)
+    return search.with_other_blocks(float_vision_mlgru(config, images), _attention_block)
 
 
-def _attention_block(x, config, name):
-    tokens, width = x.shape[1:]
+def _attention_block(x, block):
+    (tokens, width), name = x.shape[1:], block.name
     normalized = layers.LayerNormalization(name=f"{name}_norm_1")(x)
     # One matrix for queries, keys and values: Muon takes kernels with two axes only.
     projected = layers.Dense(3 * width, name=f"{name}_qkv")(normalized)
@@ -77,7 +72,7 @@ def _attention_block(x, config, name):
     attended = ops.reshape(ops.dot_product_attention(queries, keys, values), (-1, tokens, width))
     x = x + layers.Dense(width, name=f"{name}_output")(attended)  # [B, N, D]
     normalized = layers.LayerNormalization(name=f"{name}_norm_2")(x)
-    hidden = layers.Dense(config.ffn_dim * 3 // 2, "gelu", name=f"{name}_up")(normalized)
+    hidden = layers.Dense(block.ffn_dim * 3 // 2, "gelu", name=f"{name}_up")(normalized)
     return x + layers.Dense(width, name=f"{name}_down")(hidden)  # [B, N, D]
 
 

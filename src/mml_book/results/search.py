@@ -65,10 +65,14 @@ def with_squared_relu(config, images=None):
     They are 1.5 times as wide as the networks they replace, which have three matrices. So the number of weights stays
     the same.
     """
-    whole = vision_mlgru(config, images)
-    x = inputs = keras.Input(config.input_shape)
-    for layer in whole.layers:
-        x = _squared_relu_block(x, layer) if isinstance(layer, VisionBlockMML) else layer(x)
+    return with_other_blocks(vision_mlgru(config, images), _squared_relu_block)
+
+
+def with_other_blocks(model, block):
+    """Return a model with the layers of `model`, but with `block(x, layer)` instead of each `VisionBlockMML`."""
+    x = inputs = keras.Input(model.input_shape[1:])
+    for layer in model.layers:
+        x = block(x, layer) if isinstance(layer, VisionBlockMML) else layer(x)
     return keras.Model(inputs, x)
 
 
