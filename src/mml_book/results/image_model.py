@@ -33,9 +33,7 @@ WHOLE = dataclasses.replace(RECIPES[0.1], epochs=RECIPES[0.1].epochs // 2)
 # === Models without one of their parts ===
 
 
-class BlockWithoutShift(VisionBlockMML):
-    """A block without the token shift."""
-
+class _BlockWithoutShift(VisionBlockMML):
     def call(self, inputs, mask=None):
         x = inputs + self.mixer(inputs, mask=mask)
         return x + self.ffn(x)
@@ -43,30 +41,26 @@ class BlockWithoutShift(VisionBlockMML):
 
 def without_shift(config, images):
     """Build the model without the token shift."""
-    return exchanged(vision_mlgru(config, images), VisionBlockMML, BlockWithoutShift)
+    return _exchanged(config, images, VisionBlockMML, _BlockWithoutShift)
 
 
 def without_positions(config, images):
     """Build the model without learned positions."""
-    return exchanged(vision_mlgru(config, images), PatchEmbedding, with_positions=False)
+    return _exchanged(config, images, PatchEmbedding, PatchEmbedding, with_positions=False)
 
 
 def without_pooling(config, images):
     """Build the model with a classifier that reads all tokens, concatenated, instead of their mean."""
-    return exchanged(vision_mlgru(config, images), keras.layers.GlobalAveragePooling1D, keras.layers.Flatten)
+    return _exchanged(config, images, keras.layers.GlobalAveragePooling1D, keras.layers.Flatten)
 
 
 def without_spread_biases(config, images):
     """Build the model whose forget biases all start at zero."""
-    return exchanged(vision_mlgru(config, images), VisionBlockMML, forget_bias_initializer=None)
+    return _exchanged(config, images, VisionBlockMML, VisionBlockMML, forget_bias_initializer=None)
 
 
-def exchanged(model, old, new=None, **changes):
-    """Return a copy of a model with new weights, and with layers of class `new` instead of those of class `old`.
-
-    The new layers take over the arguments of the old ones, apart from `changes`. Without `new`, the class stays.
-    """
-    new = new or old
+def _exchanged(config, images, old, new, **changes):
+    """Build the model with all layers of class `old` replaced by layers of class `new`."""
 
     def exchange(layer):
         if isinstance(layer, keras.layers.Normalization):
@@ -76,7 +70,7 @@ def exchanged(model, old, new=None, **changes):
         kept = {"name": layer.name} if new is keras.layers.Flatten else layer.get_config()
         return new.from_config(kept | changes)
 
-    return keras.models.clone_model(model, clone_function=exchange)
+    return keras.models.clone_model(vision_mlgru(config, images), clone_function=exchange)
 
 
 def _model(**changes):

@@ -17,14 +17,15 @@ import dataclasses
 import functools
 
 import keras
+from keras import ops
 
 from mml.activations import squared_relu
 from mml.data import load_cifar10
-from mml.layers import DenseMML, GridScanMML, PatchEmbedding, TokenShift, VisionBlockMML
+from mml.layers import DenseMML, GridScanMML, TokenShift, VisionBlockMML
 from mml.layers.grid_scan_mml import DIRECTIONS
 from mml.models import Augmentation, vision_mlgru
 from mml.training import RECIPES
-from mml_book.results.image_model import BlockWithoutShift, exchanged, without_spread_biases
+from mml_book.results import image_model
 from mml_book.results.table import TrainedRows
 
 VALIDATION_IMAGES = 10_000
@@ -74,14 +75,27 @@ SEEDS = {
 }
 
 
+def with_equal_biases(config, images=None):
+    """Build the model whose forget biases all start at zero."""
+    return _with_equal_biases(vision_mlgru(config, images))
+
+
 def without_positions(config, images=None):
     """Build the base without learned positions."""
-    return exchanged(without_spread_biases(config, images), PatchEmbedding, with_positions=False)
+    return _with_equal_biases(image_model.without_positions(config, images))
 
 
 def without_shift(config, images=None):
     """Build the base without the token shift."""
-    return exchanged(without_spread_biases(config, images), VisionBlockMML, BlockWithoutShift)
+    return _with_equal_biases(image_model.without_shift(config, images))
+
+
+def _with_equal_biases(model):
+    for layer in model.layers:
+        if isinstance(layer, VisionBlockMML):
+            bias = layer.mixer.recurrence.gates.bias
+            bias.assign(ops.zeros(bias.shape))
+    return model
 
 
 def with_squared_relu(config, images=None):
@@ -90,7 +104,7 @@ def with_squared_relu(config, images=None):
     They are 1.5 times as wide as the networks they replace, which have three matrices. So the number of weights stays
     the same.
     """
-    return with_other_blocks(without_spread_biases(config, images), _squared_relu_block)
+    return with_other_blocks(vision_mlgru(config, images), _squared_relu_block)
 
 
 def with_other_blocks(model, block):
@@ -103,13 +117,13 @@ def with_other_blocks(model, block):
 
 def _squared_relu_block(x, block):
     shift, width = TokenShift(block.grid), block.embedding_dim
-    x = x + GridScanMML(width, block.grid, block.direction, block.forget_bias_initializer)(shift(x))  # [B, N, D]
+    x = x + GridScanMML(width, block.grid, block.direction)(shift(x))  # [B, N, D]
     hidden = DenseMML(block.ffn_dim * 3 // 2, squared_relu, per_feature_gain=True)(shift(x))
     return x + DenseMML(width, per_feature_gain=True)(hidden)  # [B, N, D]
 
 
 BUILD = {
-    "base": without_spread_biases,
+    "base": with_equal_biases,
     "with_spread_biases": vision_mlgru,
     "with_squared_relu": with_squared_relu,
     "without_positions": without_positions,
