@@ -122,7 +122,7 @@ def test_inference(run, monkeypatch, capsys):
 
 def test_search(run, monkeypatch):
     small = {"load_cifar10": load_noise, "FEW": 10, "VALIDATION_IMAGES": 5, "EPOCHS": {10: 2, 8: 1}}
-    small |= {"BASE": dataclasses.replace(RECIPE, validation_split=0), "BASE_SEEDS": {10: range(2), 8: range(1)}}
+    small |= {"BASE": dataclasses.replace(RECIPE, validation_split=0), "SEEDS": {(10, "base"): range(2)}}
     few = {"base": {}, "wider": {"ffn_dim": 12, "augmentation": {"erasing": 0.25}}}
     table = run(search, TRIALS={10: few}, **small)
     assert_same_columns(table, "search")

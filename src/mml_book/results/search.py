@@ -70,6 +70,7 @@ TRIALS: dict[int, dict[str, dict]] = {
 # All other trials have one seed.
 SEEDS = {
     (FEW, "base"): range(3),
+    (MANY, "base"): range(2),
     (FEW, "four directions, spread biases"): range(3),
     (MANY, "four directions, spread biases"): range(2),
 }
