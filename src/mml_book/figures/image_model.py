@@ -275,7 +275,7 @@ def time_constants(panels, marks):
 
     Returns:
         A `matplotlib.figure.Figure` with logarithmic axes, two panels in a row. Features are sorted by their time
-        constants after training.
+        constants before training.
 
     Example:
 
@@ -291,7 +291,7 @@ def time_constants(panels, marks):
         down, across, figsize=(6.2, 2.5 * down + 0.6), squeeze=False, sharey=True, layout="constrained"
     )
     for ax, (title, (before, after)) in zip(grid.flat, panels.items(), strict=False):
-        order = np.argsort(after, kind="stable")
+        order = np.argsort(before, kind="stable")
         ax.plot(np.asarray(after)[order], MARKERS[0], color=COLORS[1], markersize=3.5, label="after training")
         ax.plot(np.asarray(before)[order], color=COLORS[0], linewidth=2, label="before")
         for (label, tokens), style in zip(marks.items(), ("--", ":", "-."), strict=False):
