@@ -121,21 +121,6 @@ def test_runs_beside_draws_runs_of_different_lengths_from_epoch_1_on():
     assert lines["new, training"].get_marker() != lines["old, training"].get_marker()
 
 
-# === Trials ===
-
-
-def test_trials_places_each_dot_at_its_difference_and_shades_what_chance_explains():
-    figure = figures.trials(pd.Series({"wider": 1.26, "deeper": -3.1}), noise=0.8)
-    (ax,) = figure.axes
-    dots = ax.lines[1]
-    assert list(dots.get_xdata()) == [1.26, -3.1]
-    assert texts(ax.get_yticklabels()) == ["wider", "deeper"]
-    assert list(dots.get_ydata()) == list(ax.get_yticks())
-    assert texts(ax.texts) == ["+1.3", "-3.1"]
-    (band,) = ax.patches
-    assert (band.get_x(), band.get_width()) == (-0.8, 1.6)
-
-
 # === Forget gates ===
 
 

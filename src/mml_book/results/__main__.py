@@ -21,8 +21,8 @@ from mml_book.results import comparison, image_model, preset, search, seeds, wor
 
 # Minutes on two CPU cores where nothing else runs, and the function that writes the table into a file.
 TABLES = {
-    "seeds": (10, seeds.main),
-    "image_model_accuracy": (25, image_model.accuracy),
+    "seeds": (5, seeds.main),
+    "image_model_accuracy": (35, image_model.accuracy),
     "comparison_tuning": (60, comparison.tuning),
     "preset": (90, preset.main),
     "comparison": (100, comparison.main),

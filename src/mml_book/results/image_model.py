@@ -3,7 +3,7 @@
     python -m mml_book.results image_model_accuracy image_model_ablation
 
 The first table follows `mml.training.RECIPES`, with ten seeds on the 1 % split and three seeds on the 10 % split.
-This takes about 25 minutes on two CPU cores. Each run is timed from an empty compilation cache.
+This takes about 35 minutes on two CPU cores. Each run is timed from an empty compilation cache.
 
 The second table is an ablation. It trains on the 10 % split for half the epochs, with three seeds per variant. Most
 variants lack one part of the model. The last ones train the seed's model with the new recipe, and the new model
