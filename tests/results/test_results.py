@@ -218,9 +218,12 @@ def test_each_variant_differs_as_its_name_says():
     assert set(changed(image_model.with_positions)) - set(weights) == {f"embedding/{positions}"}
     assert changed(image_model.without_pooling)["head/kernel"].shape == (64 * config.embedding_dim, 10)
     bias = "mixer/recurrence/gates/bias"
-    spread = np.asarray(changed(image_model.with_spread_biases)[f"block_0/{bias}"])
-    np.testing.assert_allclose(spread[: config.embedding_dim], np.linspace(0, 3.5, config.embedding_dim), rtol=1e-6)
-    np.testing.assert_array_equal(spread[config.embedding_dim :], 0)
+    for build in (search.with_spread_biases, search.with_positions_and_spread_biases):
+        spread = np.asarray(changed(build)[f"block_0/{bias}"])
+        np.testing.assert_allclose(
+            spread[: config.embedding_dim], np.linspace(0, 3.5, config.embedding_dim), rtol=1e-6
+        )
+        np.testing.assert_array_equal(spread[config.embedding_dim :], 0)
 
     model = image_model.without_shift(config, images)
     keras.utils.set_random_seed(0)
