@@ -152,7 +152,9 @@ def tuning(path):
     table = TrainedRows(path, score)
     for changes in TRIALS:
         for name, build in MODELS.items():
-            config = dataclasses.replace(RECIPE, epochs=search.EPOCHS, validation_split=0, seed=0, **changes)
+            config = dataclasses.replace(
+                RECIPE, epochs=search.EPOCHS[search.FEW], validation_split=0, seed=0, **changes
+            )
             table.add({"model": name, **changes}, config, training, build)
 
 
