@@ -260,7 +260,7 @@ def trials(differences, noise):
         )
     ax.set(yticks=rows, yticklabels=differences.index, ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlabel("difference in validation accuracy, in percentage points")
-    ax.margins(x=0.12)  # room for the labels
+    ax.margins(x=0.2)  # room for the labels
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
     return figure
 
