@@ -32,7 +32,14 @@ SMALL = VisionTransformerConfig(
     head_units=(8,),
 )
 SMALL_MLGRU = VisionMLGRUConfig(
-    input_shape=(8, 8, 3), num_classes=3, stem_units=5, merge_size=3, embedding_dim=8, ffn_dim=12, num_blocks=2
+    input_shape=(8, 8, 3),
+    num_classes=3,
+    stem_units=5,
+    merge_size=3,
+    embedding_dim=8,
+    ffn_dim=12,
+    num_blocks=2,
+    directions=("right", "up"),
 )
 both_models = pytest.mark.parametrize(
     "build, config", [(vision_transformer, SMALL), (vision_mlgru, SMALL_MLGRU)], ids=["transformer", "mlgru"]
