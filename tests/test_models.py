@@ -380,7 +380,7 @@ def test_parameters_are_those_of_the_formulas(config):
         ("DenseMML", (patches[0] * patches[1], stem), ternary_parameters(patch, stem)),
         ("Reshape", (*patches, stem), 0),
         ("Patches", (tokens, merged), 0),
-        ("PatchEmbedding", (tokens, d), ternary_parameters(merged, d) + tokens * d),
+        ("PatchEmbedding", (tokens, d), ternary_parameters(merged, d)),
         *[("VisionBlockMML", (tokens, d), block)] * config.num_blocks,
         ("RMSNorm", (tokens, d), 0),
         ("GlobalAveragePooling1D", (d,), 0),

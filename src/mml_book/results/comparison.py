@@ -79,7 +79,7 @@ def _attention_block(x, block):
 def convolution(config, images=None):
     """Build a convolutional network: three stages of two layers each, pooling between them and at the end."""
     model = _front(config, images)
-    for stage, filters in enumerate((48, 96, 184)):
+    for stage, filters in enumerate((48, 96, 182)):
         if stage:
             model.add(layers.MaxPooling2D())
         for _ in range(2):
