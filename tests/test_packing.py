@@ -27,7 +27,6 @@ from mml.layers import (
     SwiGLUMML,
     TransformerBlockMML,
 )
-from mml.layers.grid_scan_mml import DIRECTIONS
 from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru, vision_transformer
 from mml.packing import (
     additions_only_product,
@@ -180,9 +179,7 @@ def functional_model():
 
 
 def model_made_for_images(images=None):
-    config = VisionMLGRUConfig(
-        input_shape=(8, 8, 3), stem_units=5, embedding_dim=16, ffn_dim=24, directions=DIRECTIONS
-    )
+    config = VisionMLGRUConfig(input_shape=(8, 8, 3), stem_units=5, embedding_dim=16, ffn_dim=24)
     return vision_mlgru(config, images)
 
 

@@ -67,7 +67,6 @@ SMALL_MLGRU = VisionMLGRUConfig(
     embedding_dim=20,
     ffn_dim=24,
     num_blocks=2,
-    directions=DIRECTIONS,
 )
 
 
