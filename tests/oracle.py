@@ -214,8 +214,8 @@ def vision_mlgru(images, mean, variance, count, *weights, patch_size, merge_size
     height, width, _ = images.shape[1:]
     x = dense(patches(x, patch_size, 2, "same"), *weights[:3], "squared_relu")
     x = patches(x.reshape(len(x), -(-height // 2), -(-width // 2), -1), merge_size, 2, "same")
-    x = patch_embedding(x, *weights[3:7], with_positions=True)
+    x = patch_embedding(x, *weights[3:6])
     for number, direction in enumerate(directions):
-        x = vision_block(x, *weights[7 + 12 * number : 19 + 12 * number], grid=grid, direction=direction)
+        x = vision_block(x, *weights[6 + 12 * number : 18 + 12 * number], grid=grid, direction=direction)
     gain, kernel, bias = weights[-3:]
     return rms_norm(rms_norm(x).mean(axis=1), gain) @ kernel + bias

@@ -27,6 +27,7 @@ from mml.layers import (
     SwiGLUMML,
     TransformerBlockMML,
 )
+from mml.layers.grid_scan_mml import DIRECTIONS
 from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru, vision_transformer
 from mml.packing import (
     additions_only_product,
@@ -179,7 +180,9 @@ def functional_model():
 
 
 def model_made_for_images(images=None):
-    config = VisionMLGRUConfig(input_shape=(8, 8, 3), stem_units=5, embedding_dim=16, ffn_dim=24)
+    config = VisionMLGRUConfig(
+        input_shape=(8, 8, 3), stem_units=5, embedding_dim=16, ffn_dim=24, directions=DIRECTIONS
+    )
     return vision_mlgru(config, images)
 
 

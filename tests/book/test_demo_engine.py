@@ -67,6 +67,7 @@ SMALL_MLGRU = VisionMLGRUConfig(
     embedding_dim=20,
     ffn_dim=24,
     num_blocks=2,
+    directions=DIRECTIONS,
 )
 
 

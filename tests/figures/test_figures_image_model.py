@@ -121,10 +121,25 @@ def test_runs_beside_draws_runs_of_different_lengths_from_epoch_1_on():
     assert lines["new, training"].get_marker() != lines["old, training"].get_marker()
 
 
+# === Trials ===
+
+
+def test_trials_places_each_dot_at_its_difference_and_shades_what_chance_explains():
+    figure = figures.trials(pd.Series({"wider": 1.26, "deeper": -3.1}), noise=0.8)
+    (ax,) = figure.axes
+    dots = ax.lines[1]
+    assert list(dots.get_xdata()) == [1.26, -3.1]
+    assert texts(ax.get_yticklabels()) == ["wider", "deeper"]
+    assert list(dots.get_ydata()) == list(ax.get_yticks())
+    assert texts(ax.texts) == ["+1.3", "-3.1"]
+    (band,) = ax.patches
+    assert (band.get_x(), band.get_width()) == (-0.8, 1.6)
+
+
 # === Forget gates ===
 
 
-def test_time_constants_sorts_features_by_what_they_were():
+def test_time_constants_sorts_features_by_what_they_are():
     panels = {
         "one": ([4.0, 2.0, 8.0], [40.0, 20.0, 80.0]),
         "two": ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]),
@@ -137,6 +152,6 @@ def test_time_constants_sorts_features_by_what_they_were():
     assert list(lines["before"].get_ydata()) == [2, 4, 8]
     assert list(lines["after training"].get_ydata()) == [20, 40, 80]
     assert list(lines["a row"].get_ydata()) == [8, 8]
-    assert list(two.lines[0].get_ydata()) == [3, 2, 1]
+    assert [list(line.get_ydata()) for line in two.lines[:2]] == [[1, 2, 3], [3, 2, 1]]
     assert {ax.get_yscale() for ax in figure.axes} == {"log"}
     assert one.get_ylim() == three.get_ylim(), "blocks can be compared"

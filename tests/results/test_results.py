@@ -122,24 +122,34 @@ def test_inference(run, monkeypatch, capsys):
 
 
 def test_search(run, monkeypatch):
-    small = {"load_cifar10": load_noise, "TRAINING_IMAGES": 10, "VALIDATION_IMAGES": 5}
-    small["BASE"] = dataclasses.replace(RECIPE, validation_split=0)
-    trials = [{}, {"ffn_dim": 12, "augmentation": {"erasing": 0.25}}, {"build": "with_squared_relu", "images": 8}]
-    table = run(search, TRIALS=trials[:2], **small)
-    assert list(table["changes"]) == ["{}", '{"augmentation": {"erasing": 0.25}, "ffn_dim": 12}']
-    assert table["parameters"][1] > table["parameters"][0]
+    small = {"load_cifar10": load_noise, "FEW": 10, "VALIDATION_IMAGES": 5, "EPOCHS": {10: 2, 8: 1}}
+    small |= {"BASE": dataclasses.replace(RECIPE, validation_split=0), "SEEDS": {10: range(2), 8: range(1)}}
+    few = {"base": {}, "wider": {"ffn_dim": 12, "augmentation": {"erasing": 0.25}}}
+    table = run(search, TRIALS={10: few}, **small)
+    assert_same_columns(table, "search")
+    assert list(zip(table["trial"], table["seed"], strict=True)) == [("base", 0), ("base", 1), ("wider", 0)]
+    assert table["parameters"][2] > table["parameters"][0] == table["parameters"][1]
     hits = table["val_accuracy"] * 5
     np.testing.assert_allclose(hits, hits.round(), atol=1e-3)
 
+    trials = {10: few, 8: {"squared ReLU": {"build": "with_squared_relu"}}}
     again = run(search, TRIALS=trials, **small)
-    pd.testing.assert_frame_equal(again[:2], table)  # not run again, or the seconds would differ
-    assert len(again) == 3
+    pd.testing.assert_frame_equal(again[:3], table)  # not run again, or the seconds would differ
+    assert list(again["images"]) == [10, 10, 10, 8]
+    assert list(again["epochs"]) == [2, 2, 2, 1]
 
-    stale = again.assign(fingerprint=[again["fingerprint"][0], "9.9 9.9 9.9", again["fingerprint"][2]])
+    stale = again.assign(fingerprint=[*again["fingerprint"][:2], "9.9 9.9 9.9", again["fingerprint"][3]])
     stale.to_csv("table.csv", index=False)
-    renewed = run(search, TRIALS=trials, **small).set_index("changes")
-    expected = again.set_index("changes").drop(columns="seconds")
+    key = ["trial", "images", "seed"]
+    renewed = run(search, TRIALS=trials, **small).set_index(key)
+    expected = again.set_index(key).drop(columns="seconds")
     pd.testing.assert_frame_equal(renewed.drop(columns="seconds").loc[expected.index], expected)
+
+
+def test_the_search_has_trials_that_differ():
+    for images, trials in search.TRIALS.items():
+        recipe = dataclasses.replace(search.BASE, epochs=search.EPOCHS[images])
+        assert len({repr(search.changed(recipe, changes)) for changes in trials.values()}) == len(trials)
 
 
 def rows_by_recipe():
@@ -175,7 +185,7 @@ def test_a_fingerprint_tells_models_apart_but_not_lengths_of_runs():
 def test_image_model(name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     builds = {variant: build for variant, (_, build) in image_model.VARIANTS.items()}
-    few = {variant: (RECIPE, builds[variant]) for variant in ("whole", "without positions")}
+    few = {variant: (RECIPE, builds[variant]) for variant in ("whole", "positions")}
     for constant, value in {
         "load_cifar10": load_noise,
         "TEST_IMAGES": 10,
@@ -194,10 +204,10 @@ def test_image_model(name, monkeypatch, tmp_path):
         assert list(zip(table["split"], table["seed"], strict=True)) == [(0.1, 0), (0.1, 1)]
     else:
         assert list(table["variant"]) == list(few)
-        assert table["parameters"][0] - table["parameters"][1] == 64 * RECIPE.model.embedding_dim
+        assert table["parameters"][1] - table["parameters"][0] == 64 * RECIPE.model.embedding_dim
 
 
-def test_each_variant_lacks_what_its_name_says():
+def test_each_variant_differs_as_its_name_says():
     images, config = load_noise(0.1, "cifar10").x_train, RECIPE.model
     weights = {weight.path.split("/", 1)[1]: weight for weight in models.vision_mlgru(config, images).weights}
 
@@ -205,11 +215,15 @@ def test_each_variant_lacks_what_its_name_says():
         return {weight.path.split("/", 1)[1]: weight for weight in build(config, images).weights}
 
     positions = "positions/embeddings"
-    assert set(weights) - set(changed(image_model.without_positions)) == {f"embedding/{positions}"}
+    assert set(changed(image_model.with_positions)) - set(weights) == {f"embedding/{positions}"}
     assert changed(image_model.without_pooling)["head/kernel"].shape == (64 * config.embedding_dim, 10)
     bias = "mixer/recurrence/gates/bias"
-    assert np.any(np.asarray(weights[f"block_0/{bias}"]) != 0)
-    np.testing.assert_array_equal(changed(image_model.without_spread_biases)[f"block_0/{bias}"], 0)
+    for build in (search.with_spread_biases, search.with_positions_and_spread_biases):
+        spread = np.asarray(changed(build)[f"block_0/{bias}"])
+        np.testing.assert_allclose(
+            spread[: config.embedding_dim], np.linspace(0, 3.5, config.embedding_dim), rtol=1e-6
+        )
+        np.testing.assert_array_equal(spread[config.embedding_dim :], 0)
 
     model = image_model.without_shift(config, images)
     keras.utils.set_random_seed(0)
@@ -244,9 +258,9 @@ def test_comparison(run, monkeypatch, tmp_path):
     small = {"RECIPE": RECIPE, "SEEDS": range(1), "TEST_IMAGES": 10, "load_cifar10": load_noise}
     for name, value in {
         "load_cifar10": load_noise,
-        "TRAINING_IMAGES": 10,
+        "FEW": 10,
         "VALIDATION_IMAGES": 5,
-        "EPOCHS": 1,
+        "EPOCHS": {10: 1},
     }.items():
         monkeypatch.setattr(search, name, value)
     monkeypatch.setattr(comparison, "RECIPE", RECIPE)

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 
 from mml.activations import squared_relu
-from mml.initializers import Linspace
 from mml.layers import DenseMML, PatchEmbedding, Patches, RMSNorm, VisionBlockMML
 from mml.layers.grid_scan_mml import DIRECTIONS
 from mml.models.augmentation import Augmentation, image_shape, random_layers
@@ -48,7 +47,7 @@ class VisionMLGRUConfig:
     embedding_dim: int = 128
     ffn_dim: int = 192
     num_blocks: int = 4
-    directions: tuple[str, ...] = DIRECTIONS
+    directions: tuple[str, ...] = ("right",)
     augmentation: Augmentation = Augmentation(translation=1 / 8, erasing=1 / 16)
 
     def __post_init__(self):
@@ -89,8 +88,8 @@ def vision_mlgru(
 ) -> keras.Sequential:
     """Build a matmul-free model made for images.
 
-    Overlapping patches become tokens in two steps. Blocks scan the grid of tokens right, left, down, and up in turn.
-    The last layers classify the mean of the tokens.
+    Overlapping patches become tokens in two steps. Each block scans the tokens, row by row by default. The last
+    layers classify the mean of the tokens.
 
     Args:
         config: A `VisionMLGRUConfig`.
@@ -133,7 +132,6 @@ def vision_mlgru(
             PatchEmbedding(
                 rows * columns,
                 config.embedding_dim,
-                with_positions=True,
                 per_feature_gain=True,
                 quantization=quantization,
                 name="embedding",
@@ -144,7 +142,6 @@ def vision_mlgru(
                     config.ffn_dim,
                     config.grid,
                     config.directions[index % len(config.directions)],
-                    forget_bias_initializer=Linspace(0.0, 3.5),
                     quantization=quantization,
                     name=f"block_{index}",
                 )  # [B, N, D]

@@ -259,7 +259,7 @@ _VISION_MLGRU = TrainingConfig(
     keep="last",
 )
 RECIPES: dict[float, TrainingConfig] = {
-    0.01: dataclasses.replace(_VISION_MLGRU, batch_size=32),
+    0.01: dataclasses.replace(_VISION_MLGRU, epochs=32, batch_size=32),
     0.1: _VISION_MLGRU,
     1.0: dataclasses.replace(_VISION_MLGRU, epochs=45),
 }

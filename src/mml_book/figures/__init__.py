@@ -9,6 +9,7 @@ from mml_book.figures.image_model import (
     runs_beside,
     time_constants,
     token_shift,
+    trials,
     visiting_orders,
 )
 from mml_book.figures.images import image_rows

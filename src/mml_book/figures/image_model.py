@@ -222,6 +222,49 @@ def runs_beside(histories, chance):
     return figure
 
 
+def trials(differences, noise):
+    """Draw how far trials are above or below the base model, and shade the differences that chance alone explains.
+
+    Args:
+        differences: A `pandas.Series` of the differences in percentage points, indexed by the name of the trial.
+        noise: Largest difference that chance alone explains, in percentage points.
+
+    Returns:
+        A `matplotlib.figure.Figure` with one labeled dot per trial, in the order of `differences`.
+
+    Example:
+
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> from mml_book import figures
+    >>> figure = figures.trials(pd.Series({"6 blocks": 1.5, "no smoothing": -0.25}), noise=1.0)
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['+1.5', '-0.2']
+    >>> plt.close(figure)
+    """
+    figure, ax = plt.subplots(figsize=(6.2, 0.32 * len(differences) + 1), layout="constrained")
+    rows = np.arange(len(differences))
+    ax.axvspan(-noise, noise, color="0.85", label="within chance")
+    ax.axvline(0, color="black", linestyle="--", linewidth=1.2)
+    ax.hlines(rows, 0, differences, color=COLORS[0], linewidth=1.5)
+    ax.plot(differences, rows, MARKERS[0], color=COLORS[0], markersize=7)
+    for row, difference in zip(rows, differences, strict=True):
+        ax.annotate(
+            f"{difference:+.1f}",
+            (difference, row),
+            xytext=(7 if difference >= 0 else -7, 0),
+            textcoords="offset points",
+            horizontalalignment="left" if difference >= 0 else "right",
+            verticalalignment="center",
+            fontsize="small",
+        )
+    ax.set(yticks=rows, yticklabels=differences.index, ylim=(len(rows) - 0.5, -0.5))
+    ax.set_xlabel("difference in validation accuracy, in percentage points")
+    ax.margins(x=0.2)  # room for the labels
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
+    return figure
+
+
 def time_constants(panels, marks):
     """Draw the time constants of forget gates before and after training, with one panel per block.
 
@@ -232,7 +275,7 @@ def time_constants(panels, marks):
 
     Returns:
         A `matplotlib.figure.Figure` with logarithmic axes, two panels in a row. Features are sorted by their time
-        constants before training.
+        constants after training.
 
     Example:
 
@@ -248,7 +291,7 @@ def time_constants(panels, marks):
         down, across, figsize=(6.2, 2.5 * down + 0.6), squeeze=False, sharey=True, layout="constrained"
     )
     for ax, (title, (before, after)) in zip(grid.flat, panels.items(), strict=False):
-        order = np.argsort(before, kind="stable")
+        order = np.argsort(after, kind="stable")
         ax.plot(np.asarray(after)[order], MARKERS[0], color=COLORS[1], markersize=3.5, label="after training")
         ax.plot(np.asarray(before)[order], color=COLORS[0], linewidth=2, label="before")
         for (label, tokens), style in zip(marks.items(), ("--", ":", "-."), strict=False):

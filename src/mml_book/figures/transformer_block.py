@@ -67,7 +67,7 @@ def raster_order(image, rows, columns):
     >>> plt.close(figure)
     """
     figure, ax = plt.subplots(figsize=(4.2, 4.2 * rows / columns), layout="constrained")
-    ax.imshow(image, extent=(-0.5, columns - 0.5, rows - 0.5, -0.5), interpolation="bilinear")
+    ax.imshow(image, extent=(-0.5, columns - 0.5, rows - 0.5, -0.5), interpolation="nearest")
     for row in range(rows):
         arrow = {"arrowstyle": "->", "color": "white", "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0}
         ax.annotate("", (columns - 0.8, row), (-0.2, row), arrowprops={**arrow, "color": "black", "linewidth": 3.2})
@@ -114,7 +114,7 @@ def maps_beside_image(image, maps, label, position=None):
     for ax in axes.flat[count:]:
         ax.remove()
     axes = axes.flat[:count]
-    axes[0].imshow(image, extent=(-0.5, columns - 0.5, rows - 0.5, -0.5), interpolation="bilinear")
+    axes[0].imshow(image, extent=(-0.5, columns - 0.5, rows - 0.5, -0.5), interpolation="nearest")
     axes[0].set_title("image", fontsize="medium")
     limits = {"vmin": min(map(np.nanmin, maps.values())), "vmax": max(map(np.nanmax, maps.values()))}
     cmap = plt.get_cmap("viridis").with_extremes(bad="0.8")

@@ -25,10 +25,10 @@ TABLES = {
     "image_model_accuracy": (35, image_model.accuracy),
     "comparison_tuning": (60, comparison.tuning),
     "preset": (90, preset.main),
+    "search": (95, search.main),
     "comparison": (100, comparison.main),
-    "search": (110, search.main),
     "worth": (120, worth.main),
-    "image_model_ablation": (220, image_model.ablation),
+    "image_model_ablation": (210, image_model.ablation),
 }
 
 

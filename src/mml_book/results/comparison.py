@@ -79,7 +79,7 @@ def _attention_block(x, block):
 def convolution(config, images=None):
     """Build a convolutional network: three stages of two layers each, pooling between them and at the end."""
     model = _front(config, images)
-    for stage, filters in enumerate((48, 96, 184)):
+    for stage, filters in enumerate((48, 96, 182)):
         if stage:
             model.add(layers.MaxPooling2D())
         for _ in range(2):
@@ -152,7 +152,9 @@ def tuning(path):
     table = TrainedRows(path, score)
     for changes in TRIALS:
         for name, build in MODELS.items():
-            config = dataclasses.replace(RECIPE, epochs=search.EPOCHS, validation_split=0, seed=0, **changes)
+            config = dataclasses.replace(
+                RECIPE, epochs=search.EPOCHS[search.FEW], validation_split=0, seed=0, **changes
+            )
             table.add({"model": name, **changes}, config, training, build)
 
 
