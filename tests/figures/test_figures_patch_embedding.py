@@ -30,25 +30,6 @@ def test_matrices_colors_the_sign_and_takes_a_matrix_of_zeros():
     assert cell_texts(zeros) == ["0"] * 4
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (4, 2)])
-def test_position_similarity_puts_each_map_at_its_place(rows, columns):
-    vectors = np.random.default_rng(0).normal(size=(rows * columns, 5))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    similarity = vectors @ vectors.T
-    before = similarity.copy()
-    image = figures.position_similarity(similarity, rows, columns).axes[0].images[0]
-    np.testing.assert_array_equal(similarity, before)  # the argument is left alone
-    picture, (lowest, highest) = np.ma.filled(image.get_array(), np.nan), image.get_clim()
-    for position in range(rows * columns):
-        row, column = divmod(position, columns)
-        top, left = row * (rows + 1) + 1, column * (columns + 1) + 1
-        tile = picture[top : top + rows, left : left + columns].ravel()
-        others = np.arange(rows * columns) != position
-        np.testing.assert_allclose(tile[others], similarity[position, others])
-        assert np.all((lowest <= tile[others]) & (tile[others] <= highest))
-        assert tile[position] > highest  # black
-
-
 def test_matrix_product_draws_both_factors_and_the_product():
     left, right = np.random.default_rng(0).normal(size=(4, 3)), np.zeros((3, 2))
     axes = figures.matrix_product({"x": left}, {"w": right}, {"y": left @ right}).axes

@@ -15,7 +15,7 @@ from mml_book.figures.image_model import (
 from mml_book.figures.images import image_rows
 from mml_book.figures.is_ternary_worth_it import accuracy_against_costs, seed_intervals
 from mml_book.figures.model_card import accuracy_by_class
-from mml_book.figures.patch_embedding import matrices, matrix_product, position_similarity, similarity_by_distance
+from mml_book.figures.patch_embedding import matrices, matrix_product, similarity_by_distance
 from mml_book.figures.patches import (
     image_with_grid,
     numbered_pixels,

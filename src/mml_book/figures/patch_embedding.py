@@ -87,51 +87,6 @@ def matrices(named):
     return figure
 
 
-def position_similarity(similarity, rows, columns):
-    """Draw, for each position of a raster, a map of the similarity of its vector to those of all other positions.
-
-    Args:
-        similarity: Cosine similarities `[rows * columns, rows * columns]`, in `[-1, 1]`, with the positions in raster
-            order.
-        rows: Number of rows of the raster.
-        columns: Number of columns of the raster.
-
-    Returns:
-        A `matplotlib.figure.Figure` with a grid of maps. The map at place `(r, c)` of the grid has a pixel for each
-        position. The pixel of `(r, c)` itself is black, because each vector equals itself.
-
-    Example:
-
-    >>> import matplotlib.pyplot as plt
-    >>> import numpy as np
-    >>> from mml_book import figures
-    >>> figure = figures.position_similarity(np.eye(6), rows=2, columns=3)
-    >>> figure.axes[0].images[0].get_array().shape
-    (7, 13)
-    >>> plt.close(figure)
-    """
-    similarity = np.array(similarity, float)
-    np.fill_diagonal(similarity, np.nan)
-    largest = np.nanmax(np.abs(similarity)) or 1
-    np.fill_diagonal(similarity, 2 * largest)  # above the color scale
-    # Put all maps into one picture, each surrounded by a line of empty pixels.
-    tiles = similarity.reshape(rows, columns, rows, columns)
-    picture = np.full((rows * (rows + 1) + 1, columns * (columns + 1) + 1), np.nan)
-    for row in range(rows):
-        for column in range(columns):
-            top, left = row * (rows + 1) + 1, column * (columns + 1) + 1
-            picture[top : top + rows, left : left + columns] = tiles[row, column]
-    figure, ax = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
-    cmap = SIGNED.with_extremes(bad="0.6", over="black")
-    image = ax.imshow(picture, cmap=cmap, vmin=-largest, vmax=largest, interpolation="nearest")
-    ax.set_xticks(np.arange(columns) * (columns + 1) + columns / 2 + 0.5, map(str, range(columns)))
-    ax.set_yticks(np.arange(rows) * (rows + 1) + rows / 2 + 0.5, map(str, range(rows)))
-    ax.set(xlabel="column of the patch", ylabel="row of the patch")
-    ax.grid(False)
-    figure.colorbar(image, label="cosine similarity", shrink=0.8)
-    return figure
-
-
 def similarity_by_distance(panels):
     """Draw the mean similarity of positions against their distance in patches.
 
