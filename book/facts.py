@@ -123,7 +123,7 @@ def preset():
     """Return what the first page says about the model that comes with the package."""
     cifar10 = PRESETS["cifar10"]
     return {
-        "preset accuracy": f"{100 * cifar10.accuracy:.1f}\N{NO-BREAK SPACE}%",
+        "preset accuracy": f"{100 * cifar10.accuracy:.1f}%",
         "preset test images": f"{cifar10.test_images:,}",
         "preset kilobytes": f"{cifar10.packed_bytes / 1000:.0f}",
     }

@@ -72,8 +72,8 @@ def test_parameter_budget_labels_bars_with_number_and_share():
     panels = {"model": {"head": 9_000_000, "blocks": 1_000_000}, "block": {"kernel": 1}}
     model, block = figures.parameter_budget(panels).axes
     assert [bar.get_width() for bar in model.patches] == [9_000_000, 1_000_000]
-    assert [text.get_text() for text in model.texts] == ["9,000,000 (90.0 %)", "1,000,000 (10.0 %)"]
-    assert [text.get_text() for text in block.texts] == ["1 (100.0 %)"]
+    assert [text.get_text() for text in model.texts] == ["9,000,000 (90.0%)", "1,000,000 (10.0%)"]
+    assert [text.get_text() for text in block.texts] == ["1 (100.0%)"]
     assert [tick.get_text() for tick in model.get_yticklabels()] == ["head", "blocks"]
     assert model.yaxis_inverted()  # the first part is on top
 

@@ -49,7 +49,7 @@ def drawn_zooms(layer, count):
 
 
 def assert_uniform(values, lower, upper):
-    """Test of Kolmogorov and Smirnov at a level of 0.1 %, and that no value follows from the one before."""
+    """Test of Kolmogorov and Smirnov at a level of 0.1%, and that no value follows from the one before."""
     assert lower - 1e-5 <= np.min(values) and np.max(values) <= upper + 1e-5
     ranks = np.sort((values - lower) / (upper - lower))
     steps = np.arange(len(ranks) + 1) / len(ranks)
@@ -151,7 +151,7 @@ def drawn_shifts(layer, image, count):
 
 
 def assert_equally_likely(values, lowest, highest):
-    """Pearson's test at a level of 0.1 %, and that no value follows from the one before."""
+    """Pearson's test at a level of 0.1%, and that no value follows from the one before."""
     choices, counts = np.unique(values, return_counts=True)
     np.testing.assert_array_equal(choices, np.arange(lowest, highest + 1))
     expected = len(values) / len(choices)

@@ -177,7 +177,7 @@ def test_mixed_precision_is_another_run_of_about_the_same_losses(data, one_devic
     for weight in run.model.trainable_weights:
         assert weight.dtype == "float32", weight.path  # steps far below the weights' own size must add up
     assert {layer.compute_dtype for layer in run.model.layers} == {"bfloat16"}
-    # bfloat16 rounds at 0.4 %; the tiny model's losses are near that of guessing, 2.3.
+    # bfloat16 rounds at 0.4%; the tiny model's losses are near that of guessing, 2.3.
     np.testing.assert_allclose(run.history["loss"], one_device.history["loss"], rtol=0.05)
     logits = run.model.predict(data.x_train[45:], verbose=0).astype("float64")
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))

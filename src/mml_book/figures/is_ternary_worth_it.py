@@ -34,8 +34,8 @@ def seed_intervals(values, intervals, xlabel, reference=None):
     >>> import matplotlib.pyplot as plt
     >>> import pandas as pd
     >>> from mml_book import figures
-    >>> values = pd.DataFrame({"panel": "1 % of the data", "row": "ternary", "value": [20.0, 24.0, 22.0]})
-    >>> mean = {"panel": "1 % of the data", "row": "ternary", "mean": 22.0, "low": 17.0, "high": 27.0}
+    >>> values = pd.DataFrame({"panel": "1% of the data", "row": "ternary", "value": [20.0, 24.0, 22.0]})
+    >>> mean = {"panel": "1% of the data", "row": "ternary", "mean": 22.0, "low": 17.0, "high": 27.0}
     >>> figure = figures.seed_intervals(values, pd.DataFrame([mean]), "test accuracy in %")
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['22.0']

@@ -211,7 +211,7 @@ def parameter_budget(panels):
     >>> from mml_book import figures
     >>> figure = figures.parameter_budget({"model": {"blocks": 300, "head": 700}})
     >>> [text.get_text() for text in figure.axes[0].texts]
-    ['300 (30.0 %)', '700 (70.0 %)']
+    ['300 (30.0%)', '700 (70.0%)']
     >>> plt.close(figure)
     """
     figure, axes = plt.subplots(
@@ -226,7 +226,7 @@ def parameter_budget(panels):
         counts = list(parts.values())
         bars = ax.barh(list(parts), counts, color=color)
         total = sum(counts)
-        ax.bar_label(bars, [f"{count:,} ({100 * count / total:.1f} %)" for count in counts], padding=4)
+        ax.bar_label(bars, [f"{count:,} ({100 * count / total:.1f}%)" for count in counts], padding=4)
         ax.invert_yaxis()
         ax.margins(x=0.45)  # room for the labels
         ax.xaxis.set_major_locator(MaxNLocator(5))

@@ -6,7 +6,7 @@ The first table is the tuning. Each model gets the same six trials: three learni
 a factor of three apart. A trial trains on the first 4,500 images for 15 epochs. It is judged on the last 10,000
 training images of CIFAR-10, which it does not train on.
 
-The second table is the comparison. It trains each model with its best optimizer and learning rate, on the 10 % split,
+The second table is the comparison. It trains each model with its best optimizer and learning rate, on the 10% split,
 for the epochs of `mml.training.RECIPES[0.1]`, with five seeds. Each run is tested on the first 1,017 test images. All
 models share everything else: images, batches, schedule, weight decay, label smoothing, and augmentation.
 

@@ -2,10 +2,10 @@
 
     python -m mml_book.results image_model_accuracy image_model_ablation
 
-The first table follows `mml.training.RECIPES`, with ten seeds on the 1 % split and three seeds on the 10 % split.
+The first table follows `mml.training.RECIPES`, with ten seeds on the 1% split and three seeds on the 10% split.
 This takes about 35 minutes on two CPU cores. Each run is timed from an empty compilation cache.
 
-The second table is an ablation. It trains on the 10 % split for half the epochs, with three seeds per variant. Most
+The second table is an ablation. It trains on the 10% split for half the epochs, with three seeds per variant. Most
 variants lack one part of the model, and two have a part that the model does without. The last ones train the seed's
 model with the new recipe, and the new model with the seed's recipe. This takes about three hours and a half, half of
 it for the seed's model with Muon, which has to orthogonalize a kernel of 9,216 × 1,024.

@@ -2,7 +2,7 @@
 
     python -m mml_book.results seeds
 
-Each run takes about half a minute on two CPU cores. It trains on the 1 % demo split of CIFAR-10, and is tested on the
+Each run takes about half a minute on two CPU cores. It trains on the 1% demo split of CIFAR-10, and is tested on the
 first 100 and on the first 1,017 test images.
 """
 

@@ -107,7 +107,7 @@ def fingerprint(config: TrainingConfig, build: Callable[..., keras.Model]) -> st
     labels = rng.integers(config.model.num_classes, size=(16, 1))
     keras.utils.set_random_seed(0)
     model = build(config.model, images=images)
-    compile_model(model, config, steps=20 * len(TOLERANCES))  # a warm-up of 5 % is over at the last step
+    compile_model(model, config, steps=20 * len(TOLERANCES))  # a warm-up of 5% is over at the last step
     losses = []
     for _ in TOLERANCES:
         model.reset_metrics()

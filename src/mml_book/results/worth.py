@@ -2,7 +2,7 @@
 
     python -m mml_book.results worth
 
-It trains on the 1 % and on the 10 % split of CIFAR-10 and tests on the first 1,017 test images: about two hours on
+It trains on the 1% and on the 10% split of CIFAR-10 and tests on the first 1,017 test images: about two hours on
 two CPU cores, and 9 GB of checkpoints in `runs/`. Runs that are complete there are loaded, and the table is written
 after each one.
 """
