@@ -98,9 +98,9 @@ dist: .venv/ready
 	cd _build && dist/bin/python -c 'import mml, mml_book.results; print("imported from", mml.__file__, mml_book.__file__)'
 	cd _build && dist/bin/mml --help
 
-# Removes everything that the other commands made.
+# Removes everything that the other commands made, except trained models in `runs`.
 clean:
-	rm -rf .venv .venv-* _build dist book/runs book/packed
+	rm -rf .venv .venv-* _build dist book/runs book/packed .benchmarks .coverage .hypothesis .pytest_cache .ruff_cache
 
 # Reports a wrong value before anything is installed or run.
 parameters: python

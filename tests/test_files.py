@@ -29,6 +29,15 @@ def test_an_error_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_two_writers_do_not_share_a_file(tmp_path):
+    path = tmp_path / "file.txt"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("first, and longer")
+        second.write_text("second")
+    assert path.read_text() == "first, and longer"  # which was moved into place last
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_content_reaches_the_disk_before_the_name_and_the_name_before_the_end(tmp_path, monkeypatch):
     path, events, fsync, replace = tmp_path / "file.txt", [], os.fsync, os.replace
 

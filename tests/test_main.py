@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -514,6 +515,15 @@ def test_program_on_a_bad_model(folder):
     result = run("info", folder / "damaged.safetensors")
     assert result.returncode == 1 and result.stdout == ""
     assert result.stderr.startswith(f"Error: {folder / 'damaged.safetensors'} ") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a shell")
+def test_program_whose_reader_stops():
+    command = f"{shlex.quote(sys.executable)} -m mml info | true"
+    result = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 1 and result.stderr == ""
 
 
 def test_help_needs_no_keras(tmp_path):

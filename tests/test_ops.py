@@ -195,12 +195,34 @@ def test_gates_at_their_ends_keep_or_replace_the_state(device):
         ((5, 3), (5, 3), None, "forget"),
         ((2, 5, 3), (2, 5, 3), (2, 4), "initial_state"),
         ((2, 5, 3), (2, 5, 3), (3,), "initial_state"),
+        ((2, 0, 3), (2, 0, 3), None, "at least one step"),
     ],
 )
 def test_recurrence_names_what_does_not_fit(forget, candidate, state, named):
     state = None if state is None else np.zeros(state, "float32")
     with pytest.raises(ValueError, match=named):
         ops.linear_recurrence(np.zeros(forget, "float32"), np.zeros(candidate, "float32"), state)
+
+
+def test_recurrence_of_different_dtypes_has_the_wider_one():
+    forget, candidate, state = draw_recurrence(0, 2, 5, 3)
+    expected = ops.linear_recurrence(forget, candidate.astype("float16").astype("float32"), state)
+    states = ops.linear_recurrence(forget, candidate.astype("float16"), state)
+    assert keras.backend.standardize_dtype(states.dtype) == "float32"
+    np.testing.assert_array_equal(states, expected)
+
+
+def test_products_of_integers():
+    integers = np.random.default_rng(0).integers(-9, 10, (4, 6))
+    gain, kernel = np.ones(6, "float32"), np.random.default_rng(1).normal(size=(6, 3)).astype("float32")
+    w_ternary, w_scale = ops.absmean_ternarize(kernel)
+    w_ternary = np.asarray(w_ternary).astype("int8").T
+    for x, function in (
+        (integers, ops.rms_normalize),
+        (integers, lambda x: ops.bit_linear(x, gain, kernel)),
+        (integers, lambda x: ops.ternary_linear(x, gain, w_ternary, w_scale)),
+    ):
+        np.testing.assert_array_equal(function(x), function(x.astype("float32")))
 
 
 # Patches

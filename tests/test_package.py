@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SUBMODULES = ["costs", "data", "images", "layers", "memory", "models", "ops", "packing", "training"]
+SUBMODULES = [
+    *("activations", "costs", "data", "images", "initializers", "layers", "memory", "models", "ops", "packing"),
+    *("presets", "training"),
+]
 
 
 def printed(program):
@@ -47,6 +50,17 @@ before = "keras" in sys.modules
 print(json.dumps([before, mml.layers.DenseMML.__name__, "keras" in sys.modules, mml.layers is mml.layers]))
 """)
     assert found == [False, "DenseMML", True, True]
+
+
+def test_a_packed_file_is_read_without_an_import_of_the_model_that_wrote_it():
+    """The file's activation has to be registered, whatever has been imported."""
+    found = printed("""
+import json
+from importlib.resources import files
+from mml.packing import load_packed
+print(json.dumps(load_packed(files("mml") / "presets" / "cifar10.safetensors").output_shape))
+""")
+    assert found == [None, 10]
 
 
 @pytest.mark.parametrize("name", SUBMODULES)

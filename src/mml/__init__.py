@@ -8,11 +8,38 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mml import costs, data, images, layers, memory, models, ops, packing, training
+    from mml import (
+        activations,
+        costs,
+        data,
+        images,
+        initializers,
+        layers,
+        memory,
+        models,
+        ops,
+        packing,
+        presets,
+        training,
+    )
 
     __version__: str
 
-__all__ = ["__version__", "costs", "data", "images", "layers", "memory", "models", "ops", "packing", "training"]
+__all__ = [
+    "__version__",
+    "activations",
+    "costs",
+    "data",
+    "images",
+    "initializers",
+    "layers",
+    "memory",
+    "models",
+    "ops",
+    "packing",
+    "presets",
+    "training",
+]
 
 
 def __getattr__(name):

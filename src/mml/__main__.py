@@ -68,11 +68,19 @@ def main(arguments: list[str] | None = None) -> int:
         parsed.model = PRESETS[DEFAULT].packed_path
     try:
         packed = read_packed(parsed.model)
-        return _predict(packed, parsed.images) if parsed.command == "predict" else _info(packed)
     except OSError as error:
         return _complain(f"{parsed.model} cannot be read: {error.strerror or error}.")
     except ValueError as error:
         return _complain(error)
+    try:
+        status = _predict(packed, parsed.images) if parsed.command == "predict" else _info(packed)
+        sys.stdout.flush()
+    except ValueError as error:
+        return _complain(error)
+    except BrokenPipeError:  # the reader of the output, such as `head`, has stopped
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again when it exits
+        return 1
+    return status
 
 
 def _parser():

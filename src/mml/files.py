@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     ...     (Path(folder) / "log.txt").read_text()
     'done'
     """
-    partial = partial_name(path)
+    path = Path(path)
+    partial = partial_name(path.with_name(f"{uuid.uuid4().hex}.{path.name}"))  # two writers do not share it
     try:
         yield partial
     except BaseException:

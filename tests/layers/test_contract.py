@@ -128,6 +128,26 @@ def test_config_round_trip(name):
 
 
 @every_layer
+def test_a_frozen_layer_stays_frozen(name, tmp_path):
+    model = model_of(name)
+    model.layers[0].trainable = False
+    model.save(tmp_path / "model.keras")
+    for copy in (keras.models.clone_model(model), keras.saving.load_model(tmp_path / "model.keras")):
+        assert copy.layers[0].trainable is False and copy.layers[0].trainable_weights == []
+    layer = make(name, trainable=False)
+    layer.build((None, *CASES[name][1]))
+    assert layer.trainable_weights == []
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(RANDOM)))
+def test_integers_are_floats_without_a_fraction(name):
+    layer = make(name)
+    integers = np.random.default_rng(0).integers(-50, 50, (6, *CASES[name][1]))
+    expected = layer(integers.astype("float32"))
+    np.testing.assert_allclose(layer(integers.astype("int32")), expected, rtol=1e-5, atol=1e-5)
+
+
+@every_layer
 def test_shapes_are_known_before_the_data(name):
     layer = make(name)
     output = layer(draw(name))

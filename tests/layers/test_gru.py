@@ -366,3 +366,13 @@ def test_an_input_of_another_shape_is_refused(shape):
     layer.build((None, 5, 6))
     with pytest.raises(ValueError, match="shape"):
         layer(np.zeros(shape, "float32"))
+
+
+def test_initializers_may_be_functions():
+    def twos(shape, dtype=None):
+        return keras.ops.full(shape, 2, dtype)
+
+    layer = GRUMML(4, weights_initializer=twos, bias_initializer=twos)
+    layer.build((None, 5, 3))
+    for weight in layer.weights:
+        np.testing.assert_array_equal(weight, 1 if weight.name == "gain" else 2)

@@ -46,3 +46,8 @@ def test_what_cannot_be_shared():
         ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=3)
     with pytest.raises(ValueError, match="`devices` must be a multiple of the 3 processes.*devices=8"):
         ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=8, processes=3)
+    for process in (-1, 2):
+        with pytest.raises(ValueError, match=f"`process` must be from 0 to 1. Received: process={process}"):
+            ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=2, processes=2, process=process)
+    with pytest.raises(ValueError, match="`seed` must not be negative. Received: seed=-1"):
+        ShuffledBatches(np.arange(9), np.arange(9), 16, seed=-1)

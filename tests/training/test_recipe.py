@@ -68,8 +68,25 @@ def test_steps_are_asked_for(config):
 
 
 def test_muon_asks_for_a_model_that_is_built():
-    with pytest.raises(ValueError, match="`model` must be built so that Muon.*Received: model=<Sequential"):
+    with pytest.raises(ValueError, match="`model` must be built and have weights.*Received: model=<Sequential"):
         compile_model(keras.Sequential([keras.layers.Dense(10)]), RECIPE, steps=8)
+
+
+def test_muon_finds_the_classifier_of_a_model_within_a_model():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6, name="hidden"), keras.layers.Dense(10)])
+    model = keras.Sequential([keras.Input((4,)), inner])
+    compile_model(model, RECIPE, steps=8)
+    model.optimizer.build(model.trainable_variables)
+    by_muon = [weight.path for weight in model.trainable_variables if not model.optimizer._should_use_adamw(weight)]
+    assert [path.split("/", 1)[1] for path in by_muon] == ["hidden/kernel"]
+
+
+def test_top_5_of_fewer_classes_is_everything():
+    config = TrainingConfig(VisionTransformerConfig(num_classes=2))
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    compile_model(model, config)
+    x, y = np.zeros((8, 4), "float32"), np.arange(8) % 2
+    assert model.evaluate(x, y, verbose=0, return_dict=True)["top_5_acc"] == 1
 
 
 @pytest.mark.parametrize("config", [TrainingConfig(), RECIPE], ids=["seed", "new"])

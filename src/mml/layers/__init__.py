@@ -4,6 +4,9 @@ Each ternary layer declares its quantization state: `"float"`, `"ternary"` (the 
 state on to the layers inside it and stores it in its configuration. See `DenseMML` and `mml.packing.pack`.
 """
 
+# Saved models may use an activation and an initializer of this package, so they have to be registered.
+import mml.activations
+import mml.initializers  # noqa: F401
 from mml.layers.attention_mml import AttentionMML
 from mml.layers.dense_mml import DenseMML
 from mml.layers.dropout import Dropout

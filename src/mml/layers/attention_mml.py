@@ -57,6 +57,7 @@ class AttentionMML(TernaryLayer):
             return_sequences=True,
             quantization=self.quantization,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name="recurrence",
         )
         self.recurrence.build(input_shape)

@@ -29,7 +29,7 @@ class DenseMML(TernaryLayer):
             kernel that cannot be trained.
 
     Call arguments:
-        inputs: Float tensor `[batch, ..., features]`.
+        inputs: Float or integer tensor `[batch, ..., features]`.
 
     Returns:
         Float tensor `[batch, ..., units]`.
@@ -105,7 +105,9 @@ class DenseMML(TernaryLayer):
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
             )
-        self.norm = RMSNorm(per_feature_gain=self.per_feature_gain, dtype=self.dtype_policy, name="norm")
+        self.norm = RMSNorm(
+            per_feature_gain=self.per_feature_gain, dtype=self.dtype_policy, trainable=self.trainable, name="norm"
+        )
         self.norm.build(input_shape)
 
     def _add_packed_kernel(self, features):
@@ -118,6 +120,7 @@ class DenseMML(TernaryLayer):
         )
 
     def call(self, inputs):
+        inputs = ops.cast(inputs, self.compute_dtype)  # Keras casts floats only
         if self.quantization == "float":
             y = ops.matmul(self.norm(inputs), ops.cast(self.kernel, self.compute_dtype))  # [..., units]
         elif self.quantization == "ternary":

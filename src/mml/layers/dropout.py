@@ -20,6 +20,9 @@ class Dropout(_RandomLayer, keras.layers.Dropout):
         inputs: Float tensor of any shape.
         training: Whether to drop values. Off by default.
 
+    Returns:
+        Float tensor of the same shape.
+
     Raises:
         ValueError: If `rate` is not from 0 to 1, or if `noise_shape` is not a list of positive integers and `None`.
 

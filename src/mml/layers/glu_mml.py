@@ -69,7 +69,7 @@ class GLUMML(TernaryLayer):
     def build(self, input_shape):
         two_thirds = input_shape[-1] * self.hidden_ratio * 2 // 3
         width = self.intermediate_size or 256 * max(1, math.ceil(two_thirds / 256))
-        shared = {"quantization": self.quantization, "dtype": self.dtype_policy}
+        shared = {"quantization": self.quantization, "dtype": self.dtype_policy, "trainable": self.trainable}
         self.gate_and_up = DenseMML(2 * width, per_feature_gain=self.per_feature_gain, name="gate_and_up", **shared)
         self.gate_and_up.build(input_shape)
         # This norm always has one gain per feature, as in keras-matmulless, whose weights therefore fit here.

@@ -33,6 +33,15 @@ class SwiGLUMML(_NamedGLUMML):
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
 
+    Call arguments:
+        inputs: Float tensor `[batch, ..., features]`.
+
+    Returns:
+        Float tensor `[batch, ..., units]`.
+
+    Raises:
+        ValueError: As in `GLUMML`.
+
     Example:
 
     >>> import numpy as np
@@ -53,6 +62,15 @@ class GeGLUMML(_NamedGLUMML):
 
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
+
+    Call arguments:
+        inputs: Float tensor `[batch, ..., features]`.
+
+    Returns:
+        Float tensor `[batch, ..., units]`.
+
+    Raises:
+        ValueError: As in `GLUMML`.
 
     Example:
 
@@ -75,6 +93,15 @@ class ReGLUMML(_NamedGLUMML):
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
 
+    Call arguments:
+        inputs: Float tensor `[batch, ..., features]`.
+
+    Returns:
+        Float tensor `[batch, ..., units]`.
+
+    Raises:
+        ValueError: As in `GLUMML`.
+
     Example:
 
     >>> import numpy as np
@@ -95,6 +122,15 @@ class SeGLUMML(_NamedGLUMML):
 
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
+
+    Call arguments:
+        inputs: Float tensor `[batch, ..., features]`.
+
+    Returns:
+        Float tensor `[batch, ..., units]`.
+
+    Raises:
+        ValueError: As in `GLUMML`.
 
     Example:
 
@@ -117,6 +153,15 @@ class BilinearMML(_NamedGLUMML):
 
     Args:
         units, hidden_ratio, intermediate_size, per_feature_gain, quantization: As in `GLUMML`.
+
+    Call arguments:
+        inputs: Float tensor `[batch, ..., features]`.
+
+    Returns:
+        Float tensor `[batch, ..., units]`.
+
+    Raises:
+        ValueError: As in `GLUMML`.
 
     Example:
 

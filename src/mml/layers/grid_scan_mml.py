@@ -68,6 +68,7 @@ class GridScanMML(TernaryLayer):
             forget_bias_initializer=self.forget_bias_initializer,
             quantization=self.quantization,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name="recurrence",
         )
         self.recurrence.build(input_shape)

@@ -25,6 +25,7 @@ class GRUMML(TernaryLayer):
     Args:
         units: Size of the state and of the output.
         fully_mml: Whether the output gate and the output projection are ternary too. If not, they are `Dense` layers.
+            `AttentionMML` has the other default. Both are those of keras-matmulless.
         num_heads: Number of groups that the state is divided into. The recurrence is element-wise, so the number does
             not change the result. It must divide `units`.
         activation: Name or function applied to the candidate.
@@ -46,7 +47,8 @@ class GRUMML(TernaryLayer):
         initial_state: Float tensor `[batch, units]`, or a list of one such tensor: the state before the first step.
             Zeros by default.
         mask: Boolean tensor `[batch, time]`, or a list of one such tensor. False marks the steps to skip. All
-            steps count by default.
+            steps count by default. Keras passes the mask of an embedding on by itself, but not if you also pass
+            `initial_state`. Then pass the mask too.
 
     Returns:
         Float tensor `[batch, units]`, or `[batch, time, units]` with `return_sequences`. With `return_state`, a pair
@@ -145,13 +147,14 @@ class GRUMML(TernaryLayer):
         return layer_class(
             units,
             use_bias=self.use_bias,
-            kernel_initializer=self.weights_initializer.clone(),
-            bias_initializer=bias_initializer or self.bias_initializer.clone(),
+            kernel_initializer=_clone(self.weights_initializer),
+            bias_initializer=bias_initializer or _clone(self.bias_initializer),
             kernel_regularizer=self.weights_regularizer,
             bias_regularizer=self.bias_regularizer,
             kernel_constraint=self.weights_constraint,
             bias_constraint=self.bias_constraint,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name=name,
             **kwargs,
         )
@@ -232,6 +235,11 @@ class GRUMML(TernaryLayer):
             "go_backwards": self.go_backwards,
             "forget_bias_initializer": initializers.serialize(self.forget_bias_initializer),
         }
+
+
+def _clone(initializer):
+    """Copy an initializer, so that two weights with the same seed differ. A plain function has no copies."""
+    return initializer.clone() if isinstance(initializer, initializers.Initializer) else initializer
 
 
 def _only(name, value):

@@ -68,14 +68,21 @@ class PatchEmbedding(TernaryLayer):
                 per_feature_gain=self.per_feature_gain,
                 quantization=self.quantization,
                 dtype=self.dtype_policy,
+                trainable=self.trainable,
                 name="projection",
             )
         else:
-            self.projection = keras.layers.Dense(self.embedding_dim, dtype=self.dtype_policy, name="projection")
+            self.projection = keras.layers.Dense(
+                self.embedding_dim, dtype=self.dtype_policy, trainable=self.trainable, name="projection"
+            )
         self.projection.build((batch, self.num_patches, features))
         if self.with_positions:
             self.positions = keras.layers.Embedding(
-                self.num_patches, self.embedding_dim, dtype=self.dtype_policy, name="positions"
+                self.num_patches,
+                self.embedding_dim,
+                dtype=self.dtype_policy,
+                trainable=self.trainable,
+                name="positions",
             )
             self.positions.build((self.num_patches,))
 

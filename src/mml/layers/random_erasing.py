@@ -22,6 +22,9 @@ class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
         training: Whether to erase. Off by default.
 
+    Returns:
+        Image tensor of the same shape.
+
     Example:
 
     >>> import numpy as np

@@ -16,6 +16,9 @@ class RandomFlip(_RandomLayer, keras.layers.RandomFlip):
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
         training: Whether to flip. Off by default.
 
+    Returns:
+        Image tensor of the same shape.
+
     Example:
 
     >>> import numpy as np

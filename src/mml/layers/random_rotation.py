@@ -11,11 +11,12 @@ class RandomRotation(_RandomWarp):
     """Layer that rotates each image about its center by a random angle, like `keras.layers.RandomRotation`.
 
     The angles in a batch are independent and uniformly distributed. The same seed gives the same images as Keras's
-    layer, within rounding. There are three differences:
+    layer, within rounding. The differences:
 
     - Keras's layer prevents the whole model from being compiled. This one can be compiled.
     - It is off except in training.
     - Its random state is saved with the weights.
+    - It takes only images, of known height and width, and only one fill mode and one interpolation.
 
     Args:
         factor: A number for angles in the range `[-|factor|, |factor|]`, or the two ends of the range, as fractions
@@ -29,6 +30,9 @@ class RandomRotation(_RandomWarp):
     Call arguments:
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
         training: Whether to rotate. Off by default.
+
+    Returns:
+        Image tensor of the same shape.
 
     Raises:
         ValueError: If `factor` is not one or two numbers in the range `[-1, 1]`, or if `fill_mode`, `interpolation`,

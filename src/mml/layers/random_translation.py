@@ -8,11 +8,12 @@ from mml.layers.random_layer import _RandomWarp, factor_range
 class RandomTranslation(_RandomWarp):
     """Layer that shifts each image by a random number of whole pixels and mirrors it beyond its edges.
 
-    It corresponds to `keras.layers.RandomTranslation` with `interpolation="nearest"`. There are three differences:
+    It corresponds to `keras.layers.RandomTranslation` with `interpolation="nearest"`. The differences:
 
     - Keras's layer prevents the whole model from being compiled. This one can be compiled.
     - It is off except in training.
     - Its random state is saved with the weights.
+    - It takes only images, of known height and width, and only one fill mode and one interpolation.
 
     Args:
         height_factor: A number for the range `[-|height_factor|, |height_factor|]`, or the two ends of the range, as
@@ -28,6 +29,9 @@ class RandomTranslation(_RandomWarp):
     Call arguments:
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
         training: Whether to shift. Off by default.
+
+    Returns:
+        Image tensor of the same shape.
 
     Raises:
         ValueError: If a factor is not one or two numbers in the range `[-1, 1]`, or if `fill_mode`, `interpolation`,

@@ -9,11 +9,12 @@ class RandomZoom(_RandomWarp):
     """Layer that zooms each image about its center by a random factor, like `keras.layers.RandomZoom`.
 
     The factors in a batch are independent and uniformly distributed. The same seed gives the same images as Keras's
-    layer, within rounding. There are three differences:
+    layer, within rounding. The differences:
 
     - Keras's layer prevents the whole model from being compiled. This one can be compiled.
     - It is off except in training.
     - Its random state is saved with the weights.
+    - It takes only images, of known height and width, and only one fill mode and one interpolation.
 
     Args:
         height_factor: A number for the range `[-|height_factor|, |height_factor|]`, or the two ends of the range,
@@ -28,6 +29,9 @@ class RandomZoom(_RandomWarp):
     Call arguments:
         inputs: Image tensor `[batch, height, width, channels]`, or one image `[height, width, channels]`.
         training: Whether to zoom. Off by default.
+
+    Returns:
+        Image tensor of the same shape.
 
     Raises:
         ValueError: If `height_factor` or `width_factor` is not one or two numbers in the range `(-1, 1]`, or if

@@ -18,7 +18,7 @@ class TransformerBlockMML(TernaryLayer):
     Args:
         embedding_dim: Size of a token in the input and the output.
         ffn_dim: Width between the products of the feed-forward network.
-        num_heads: Passed to `AttentionMML`. It must divide `embedding_dim`.
+        num_heads: Passed to `AttentionMML`. It must divide `embedding_dim`, and does not change the result.
         fully_mml: Whether every projection of the token mixer is ternary.
         rate: Dropout rate in `[0, 1]`.
         per_feature_gain: Whether the norms' gains have one value per feature (see `RMSNorm`). If they do, the
@@ -73,27 +73,27 @@ class TransformerBlockMML(TernaryLayer):
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.embedding_dim})
 
     def build(self, input_shape):
-        dtype = self.dtype_policy
+        shared = {"dtype": self.dtype_policy, "trainable": self.trainable}
         self.attention = AttentionMML(
             self.num_heads,
             self.embedding_dim,
             self.fully_mml,
             quantization=self.quantization,
-            dtype=dtype,
             name="attention",
+            **shared,
         )
-        self.attention_dropout = Dropout(self.rate, dtype=dtype, name="attention_dropout")
-        self.attention_norm = RMSNorm(per_feature_gain=self.per_feature_gain, dtype=dtype, name="attention_norm")
+        self.attention_dropout = Dropout(self.rate, name="attention_dropout", **shared)
+        self.attention_norm = RMSNorm(per_feature_gain=self.per_feature_gain, name="attention_norm", **shared)
         self.ffn = SwiGLUMML(
             self.embedding_dim,
             intermediate_size=self.ffn_dim,
             per_feature_gain=self.per_feature_gain,
             quantization=self.quantization,
-            dtype=dtype,
             name="ffn",
+            **shared,
         )
-        self.ffn_dropout = Dropout(self.rate, dtype=dtype, name="ffn_dropout")
-        self.ffn_norm = RMSNorm(per_feature_gain=self.per_feature_gain, dtype=dtype, name="ffn_norm")
+        self.ffn_dropout = Dropout(self.rate, name="ffn_dropout", **shared)
+        self.ffn_norm = RMSNorm(per_feature_gain=self.per_feature_gain, name="ffn_norm", **shared)
         for layer in (self.attention, self.attention_norm, self.ffn, self.ffn_norm):
             layer.build(input_shape)
 

@@ -78,6 +78,7 @@ class VisionBlockMML(TernaryLayer):
             self.forget_bias_initializer,
             quantization=self.quantization,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name="mixer",
         )
         self.ffn = SwiGLUMML(
@@ -86,6 +87,7 @@ class VisionBlockMML(TernaryLayer):
             per_feature_gain=True,
             quantization=self.quantization,
             dtype=self.dtype_policy,
+            trainable=self.trainable,
             name="ffn",
         )
         for layer in (self.shift, self.mixer, self.ffn):

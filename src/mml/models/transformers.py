@@ -94,7 +94,7 @@ def data_augmentation(
 
     Returns:
         A `keras.Sequential` named `data_augmentation`, from `[batch, *input_shape]` to
-        `[batch, image_size, image_size, channels]`, with 7 parameters, none of which are trained.
+        `[batch, image_size, image_size, channels]`, with `2 * channels + 1` parameters, none of which are trained.
 
     Example:
 

@@ -24,6 +24,26 @@ def device_is_cpu():
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
+def floating(x):
+    """Convert to a tensor, and cast integers and booleans to Keras's default float type.
+
+    Args:
+        x: Tensor of any shape and dtype.
+
+    Returns:
+        Float tensor of the same shape. A float tensor keeps its dtype.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.ops.hardware import floating
+    >>> print(floating(np.ones(2, "int32")).dtype, floating(np.ones(2, "float16")).dtype)
+    float32 float16
+    """
+    x = ops.convert_to_tensor(x)
+    return x if keras.backend.is_float_dtype(x.dtype) else ops.cast(x, keras.config.floatx())
+
+
 def at_least_float32(x):
     """Cast a tensor to float32, unless it is float64.
 

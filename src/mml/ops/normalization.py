@@ -15,7 +15,7 @@ def rms_normalize(x):
     is finite. The arithmetic uses float32, or float64 for float64 inputs.
 
     Args:
-        x: Float tensor `[..., features]`.
+        x: Tensor `[..., features]`. Integers are cast to Keras's default float type.
 
     Returns:
         Float tensor of the same shape and dtype.
@@ -31,7 +31,7 @@ def rms_normalize(x):
     Reference:
         Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, arXiv:1910.07467, equation 4.
     """
-    return _rms_normalize(ops.convert_to_tensor(x))
+    return _rms_normalize(hardware.floating(x))
 
 
 @ops.custom_gradient

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from mml.ops.hardware import at_least_float32
+from mml.ops.hardware import at_least_float32, floating
 from mml.ops.normalization import rms_gradient, rms_normalize
 
 _SMALLEST, _LARGEST = 1e-5, 1e9  # scales are clipped to this range, so that zeros divide safely
@@ -134,7 +134,7 @@ def bit_linear(x, gain, kernel):
     product is a sum of integers and is exact below 2**24. In bfloat16, it is rounded.
 
     Args:
-        x: Float tensor `[batch, ..., features]`.
+        x: Tensor `[batch, ..., features]`. Integers are cast to Keras's default float type.
         gain: Float tensor `[features]`, or `[..., features]` with one value for each position and feature.
         kernel: Float tensor `[features, units]`.
 
@@ -156,7 +156,7 @@ def bit_linear(x, gain, kernel):
     """
     # On TensorFlow, `convert_to_tensor` returns a variable unchanged, and the gradient would read its later value.
     values = [tensor.value if isinstance(tensor, keras.Variable) else tensor for tensor in (x, gain, kernel)]
-    return _bit_linear(*(ops.convert_to_tensor(value) for value in values))
+    return _bit_linear(*map(floating, values))
 
 
 @ops.custom_gradient
@@ -204,7 +204,7 @@ def ternary_linear(x, gain, w_ternary, w_scale):
     the result equals that of `bit_linear` bit for bit.
 
     Args:
-        x: Float tensor `[batch, ..., features]`.
+        x: Tensor `[batch, ..., features]`. Integers are cast to Keras's default float type.
         gain: Float tensor `[features]`, or `[..., features]` with one value for each position and feature.
         w_ternary: int8 tensor `[units, features]` that holds -1, 0, and 1. It is the transposed kernel, so that the
             weights of one output are next to each other in memory.
@@ -225,7 +225,7 @@ def ternary_linear(x, gain, w_ternary, w_scale):
     Reference:
         Zhu et al., "Scalable MatMul-free Language Modeling", 2024, arXiv:2406.02528, section 3.2.
     """
-    x, w_ternary = ops.convert_to_tensor(x), ops.convert_to_tensor(w_ternary)
+    x, w_ternary = floating(x), ops.convert_to_tensor(w_ternary)
     units, features = w_ternary.shape
     n = rms_normalize(at_least_float32(x)) * at_least_float32(gain)
     n_quantized, n_scale = absmax_quantize(n)  # [..., features], [..., 1]

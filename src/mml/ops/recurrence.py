@@ -1,5 +1,6 @@
 """The linear recurrence of the token mixer, computed over a whole sequence at once."""
 
+import keras
 from keras import ops
 
 from mml.ops import hardware
@@ -10,7 +11,8 @@ def linear_recurrence(forget, candidate, initial_state=None):
 
     Neither gate depends on the state, so the recurrence is linear in `h`, and no layer runs inside the loop.
     On a CPU and on torch, a scan carries `h` from token to token. On other devices, an associative scan needs only
-    `log2(time)` parallel rounds. The two methods round differently. The arithmetic uses the dtype of the arguments.
+    `log2(time)` parallel rounds. The two methods round differently. The arithmetic uses the dtype of the arguments,
+    or the one to which JAX would promote them if they differ.
 
     Args:
         forget: Float tensor `[batch, time, features]`, in `[0, 1]`: how much of the state is kept.
@@ -21,7 +23,7 @@ def linear_recurrence(forget, candidate, initial_state=None):
         Float tensor `[batch, time, features]`: the state after each token.
 
     Raises:
-        ValueError: If the shapes do not fit together.
+        ValueError: If the shapes do not fit together, or if there is no step.
 
     Example:
 
@@ -37,21 +39,30 @@ def linear_recurrence(forget, candidate, initial_state=None):
         Martin and Cundy, "Parallelizing Linear Recurrent Neural Nets Over Sequence Length", 2018,
         arXiv:1709.04057, section 2.
     """
-    if len(forget.shape) != 3 or tuple(forget.shape) != tuple(candidate.shape):
+    if len(forget.shape) != 3 or _differ(forget.shape, candidate.shape):
         raise ValueError(
             "`forget` and `candidate` must have the same shape [batch, time, features]. "
             f"Received: forget.shape={tuple(forget.shape)}, candidate.shape={tuple(candidate.shape)}"
         )
+    if forget.shape[1] == 0:
+        raise ValueError(f"`forget` must have at least one step. Received: forget.shape={tuple(forget.shape)}")
     if initial_state is None:
         initial_state = ops.zeros_like(candidate[:, 0])
     expected, shape = (forget.shape[0], forget.shape[2]), tuple(initial_state.shape)
-    unequal = any(a != b for a, b in zip(shape, expected, strict=False) if a is not None and b is not None)
-    if len(shape) != 2 or unequal:
+    if _differ(shape, expected):
         raise ValueError(
             f"`initial_state` must have the shape [batch, features] = {expected}. "
             f"Received: initial_state.shape={shape}"
         )
-    return _linear_recurrence(*(ops.convert_to_tensor(tensor) for tensor in (forget, candidate, initial_state)))
+    tensors = [ops.convert_to_tensor(tensor) for tensor in (forget, candidate, initial_state)]
+    dtype = keras.backend.result_type(*(keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors))
+    return _linear_recurrence(*(ops.cast(tensor, dtype) for tensor in tensors))
+
+
+def _differ(shape, other):
+    """Return whether two shapes cannot be equal. A dimension of None is unknown and may be any number."""
+    known = [(a, b) for a, b in zip(shape, other, strict=False) if a is not None and b is not None]
+    return len(shape) != len(other) or any(a != b for a, b in known)
 
 
 @ops.custom_gradient

@@ -30,7 +30,8 @@ class ShuffledBatches(keras.utils.PyDataset):
 
     Raises:
         ValueError: If there is not one label per image, if a number is not a positive integer, if the devices cannot
-            share a batch equally, or if the processes cannot share the devices equally.
+            share a batch equally, if the processes cannot share the devices equally, or if `process` or `seed` is out
+            of range.
 
     Example:
 
@@ -69,6 +70,10 @@ class ShuffledBatches(keras.utils.PyDataset):
             raise ValueError(
                 f"`devices` must be a multiple of the {processes} processes. Received: devices={devices}"
             )
+        if not 0 <= process < processes:
+            raise ValueError(f"`process` must be from 0 to {processes - 1}. Received: process={process!r}")
+        if seed < 0:
+            raise ValueError(f"`seed` must not be negative. Received: seed={seed!r}")
         self.x, self.y, self.seed, self.process = x, y, seed, process
         self.shuffle(epoch=0)
 

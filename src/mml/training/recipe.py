@@ -159,7 +159,7 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(),
         loss=loss,
         weighted_metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="acc"),
-            keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5_acc"),
+            keras.metrics.SparseTopKCategoricalAccuracy(min(5, config.model.num_classes), name="top_5_acc"),
             keras.metrics.MeanMetricWrapper(cross_entropy, name="loss"),
         ],
     )
@@ -187,12 +187,16 @@ def _optimizer(model, config, steps):
     shared = {"weight_decay": config.weight_decay, "decay_steps": round(config.decay_until * steps)}
     if config.optimizer == "adamw":
         return AdamW(learning_rate, beta_2=0.95, global_clipnorm=1.0, **shared)
-    if not model.built:
-        raise ValueError(f"`model` must be built so that Muon knows its last layer. Received: model={model!r}")
+    if not (model.built and model.weights):
+        raise ValueError(
+            f"`model` must be built and have weights so that Muon knows its last layer. Received: model={model!r}"
+        )
     # Muon is for matrices within the model. The classifier at its end and gains with two axes are excluded.
-    *_, last = (layer.name for layer in model.layers if layer.weights)
+    last = model
+    while isinstance(last, keras.Model):
+        *_, last = (layer for layer in last.layers if layer.weights)
     # In a model that is loaded from a file, paths begin without the model's name.
-    excluded = [f"(^|/){re.escape(last)}/", "/(gain|bias)$"]
+    excluded = [f"(^|/){re.escape(last.name)}/", "/(gain|bias)$"]
     return Muon(learning_rate, adam_beta_2=0.95, exclude_layers=excluded, **shared)
 
 

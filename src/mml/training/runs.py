@@ -91,6 +91,10 @@ def train(
     system keeps what it has synced (see `mml.files.move_into_place`). If two processes ask for the same run, one of
     them waits and then loads what the other has trained.
 
+    Checkpoints hold the state of the random layers of `mml.layers`, but not that of Keras's own. So with Keras's
+    `Dropout`, for example inside its `MultiHeadAttention`, a resumed run draws different numbers. Note also that
+    `train` sets the global seeds of Python, NumPy, and the backend, even if it only loads a run.
+
     **Several devices.** Call `keras.distribution.set_distribution(keras.distribution.DataParallel())` first. The
     devices share each batch, hold the same weights, and take the same steps as one device would, within rounding.
     The number of devices is not part of the configuration, so an interrupted run may resume with a different number.

@@ -150,8 +150,8 @@ def tuning(path):
     """Write the table of trials."""
     training, score = search.judged_by_validation()
     table = TrainedRows(path, score)
-    for changes in TRIALS:
-        for name, build in MODELS.items():
+    for name, build in MODELS.items():
+        for changes in TRIALS:
             config = dataclasses.replace(
                 RECIPE, epochs=search.EPOCHS[search.FEW], validation_split=0, seed=0, **changes
             )
