@@ -11,6 +11,12 @@ EVERY_BACKEND = tests/layers tests/test_ops.py tests/test_models.py \
 export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/_build/compiled
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 
+# The chapters run in other folders, to which a relative path would not apply.
+ifdef CIFAR10_NPZ
+override CIFAR10_NPZ := $(abspath $(CIFAR10_NPZ))
+export CIFAR10_NPZ
+endif
+
 # Colab's version of Python if it is installed (pyenv keeps its versions out of the path), or else $(PYTHON).
 COLAB_PYTHON ?= $(firstword $(shell for python in python3.13 ~/.pyenv/versions/3.13*/bin/python3.13; do \
 	$$python -c 'import sys; print(sys.executable)' 2>/dev/null; done) $(PYTHON))
