@@ -75,6 +75,13 @@ def test_shows_an_example(name):
         assert re.search(r"^Example:\n\n>>> ", docstring, re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", mml.layers.__all__)
+def test_a_layer_says_what_it_takes_and_returns(name):
+    docstring = inspect.getdoc(getattr(mml.layers, name))
+    for section in ("Call arguments", "Returns"):
+        assert re.search(rf"^{section}:\n    \S", docstring, re.MULTILINE), section
+
+
 @every_member
 def test_names_its_arguments(name):
     parameters = inspect.signature(MEMBERS[name]).parameters.values()
