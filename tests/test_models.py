@@ -400,7 +400,7 @@ def test_blocks_scan_in_the_directions_in_turn():
         model = vision_mlgru(dataclasses.replace(SMALL_MLGRU, **kwargs))
         return [layer.mixer.direction for layer in model.layers if isinstance(layer, layers.VisionBlockMML)]
 
-    assert scanned(num_blocks=2) == ["right", "right"]
+    assert scanned(num_blocks=2, directions=VisionMLGRUConfig().directions) == ["right", "right"]
     assert scanned(num_blocks=3, directions=["up", "right"]) == ["up", "right", "up"]
 
 
