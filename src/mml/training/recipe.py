@@ -137,7 +137,7 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(),
 
     Raises:
         ValueError: If `steps` is not a positive integer or is missing where it is needed, or if the model for Muon is
-            not built.
+            not built or has no weights.
 
     Example:
 
