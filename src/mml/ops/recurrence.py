@@ -12,7 +12,7 @@ def linear_recurrence(forget, candidate, initial_state=None):
     Neither gate depends on the state, so the recurrence is linear in `h`, and no layer runs inside the loop.
     On a CPU and on torch, a scan carries `h` from token to token. On other devices, an associative scan needs only
     `log2(time)` parallel rounds. The two methods round differently. The arithmetic uses the dtype of the arguments,
-    or the one to which JAX would promote them if they differ.
+    or the wider one if they differ.
 
     Args:
         forget: Float tensor `[batch, time, features]`, in `[0, 1]`: how much of the state is kept.
@@ -55,7 +55,9 @@ def linear_recurrence(forget, candidate, initial_state=None):
             f"Received: initial_state.shape={shape}"
         )
     tensors = [ops.convert_to_tensor(tensor) for tensor in (forget, candidate, initial_state)]
-    dtype = keras.backend.result_type(*(keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors))
+    dtypes = [keras.backend.standardize_dtype(tensor.dtype) for tensor in tensors]
+    # Keras's rules for promotion make float32 of float64.
+    dtype = "float64" if "float64" in dtypes else keras.backend.result_type(*dtypes)
     return _linear_recurrence(*(ops.cast(tensor, dtype) for tensor in tensors))
 
 
