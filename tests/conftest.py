@@ -56,6 +56,16 @@ def keras_state():
 
 
 @pytest.fixture
+def float64():
+    """JAX has it when asked for."""
+    if JAX:
+        jax.config.update("jax_enable_x64", True)
+    yield
+    if JAX:
+        jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture
 def figures_are_drawn():
     """Each figure that a test leaves can be drawn, without a warning."""
     import matplotlib.pyplot as plt  # which the library's own tests do without

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from comparison import assert_ternary
+from keras import ops
 
 import mml.layers
 from mml import layers
@@ -137,6 +138,22 @@ def test_a_frozen_layer_stays_frozen(name, tmp_path):
     layer = make(name, trainable=False)
     layer.build((None, *CASES[name][1]))
     assert layer.trainable_weights == []
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the other backends do not show their programs")
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(RANDOM)))
+def test_float64_is_not_rounded_on_the_way(float64, name):
+    import jax
+
+    layer = make(name, dtype="float64")
+    layer.build((None, *CASES[name][1]))
+    variables = [variable.value for variable in layer.trainable_variables]
+
+    def total(variables, x):
+        return ops.sum(layer.stateless_call(variables, [], x)[0])
+
+    program = str(jax.make_jaxpr(jax.grad(total, argnums=(0, 1)))(variables, draw(name).astype("float64")))
+    assert "f64[" in program and "f32[" not in program
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - set(RANDOM)))

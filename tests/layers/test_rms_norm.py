@@ -41,19 +41,6 @@ def test_zeros_stay_zeros_and_their_gradient_is_finite():
     assert np.all(np.isfinite(gradient))
 
 
-@pytest.fixture
-def float64():
-    """JAX has it when asked for."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
-        yield
-        jax.config.update("jax_enable_x64", False)
-    else:
-        yield
-
-
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="there Keras makes float32 of float64 here and there")
 @pytest.mark.parametrize("length", [1e-9, 1e-8, 1e-6, 1.0])
 def test_the_gradient_of_short_vectors_too(float64, length):
