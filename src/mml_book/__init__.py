@@ -1,6 +1,6 @@
 """What only the chapters of the book need: figures in `mml_book.figures`, and measurements in `mml_book.results`.
 
-The package needs the dependencies that the extra `book` installs. The set-up cell of each chapter imports it to find
+The package needs the dependencies that the extra `book` installs. The setup cell of each chapter imports it to find
 out whether they are installed, because the core of `mml` is not enough to run a chapter.
 
 Raises:

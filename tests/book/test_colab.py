@@ -1,7 +1,7 @@
 """Each chapter as Colab runs it: its Python and packages, an empty folder, no checkout.
 
 `make colab` sets up `.venv-colab`, which holds what Colab has preinstalled, and runs this file. Each chapter gets a
-copy of that environment, and its own set-up cell installs the package there. Git answers for the repository's address
+copy of that environment, and its own setup cell installs the package there. Git answers for the repository's address
 with the files of this checkout as they are, with uncommitted changes and new files.
 
 How long each chapter took is written to a line in `_build/colab`, and the chapter as it ran beside it. Times are not

@@ -105,7 +105,7 @@ def test_opens_with_a_title_and_what_to_expect(notebook):
     assert opening.cell_type == "markdown"
     assert opening.source.startswith("# ")
     labels = re.findall(r"\*\*(.+?):?\*\*", opening.source)
-    for label in ("You will do", "You will learn", "You need", "It runs for"):
+    for label in ("What you will do", "What you will learn", "What you need", "Running time"):
         assert label in [found.rstrip(":") for found in labels]
 
 
@@ -250,7 +250,7 @@ def test_keeps_freed_memory_where_it_trains(notebook):
 def test_says_what_a_gpu_changes_where_it_trains_or_measures(notebook):
     trains = r"\btrain\(|\.fit\(|perf_counter|mml_book\.results"
     if any(re.search(trains, cell.source) for cell in code_cells(notebook)):
-        runs_for = notebook.cells[0].source.split("**It runs for:**")[1]
+        runs_for = notebook.cells[0].source.split("**Running time:**")[1]
         assert re.search(r"\bGPU\b|\]\(gpu_and_tpu\.md\)", runs_for)
 
 

@@ -289,6 +289,16 @@ def test_comparison(run, monkeypatch, tmp_path):
         assert tried[chosen.optimizer] == tried.max()
     hits = 10 * table.filter(like="accuracy").drop(columns="train_accuracy")
     np.testing.assert_allclose(hits, hits.round(), atol=1e-6)
+    for row in table.itertuples():
+        assert comparison.from_hex(row.correct, 10).sum() == round(10 * row.accuracy)
+
+
+def test_which_images_are_correct_survives_the_file(tmp_path):
+    correct = np.random.default_rng(0).random((3, 13)) < 0.5
+    correct[0] = False  # "0000", which could be read as a number
+    pd.DataFrame({"correct": map(comparison.to_hex, correct)}).to_csv(tmp_path / "table.csv")
+    read = pd.read_csv(tmp_path / "table.csv")["correct"]
+    np.testing.assert_array_equal([comparison.from_hex(text, 13) for text in read], correct)
 
 
 def test_all_but_the_linear_model_have_about_the_same_number_of_weights():

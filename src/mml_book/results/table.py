@@ -220,7 +220,7 @@ class TrainedRows:
     []
     """
 
-    def __init__(self, path: str | Path, score: Callable[[keras.Model], dict[str, float]], **columns: Any):
+    def __init__(self, path: str | Path, score: Callable[[keras.Model], dict[str, Any]], **columns: Any):
         self.path, self.score, self.columns = Path(path), score, columns
         self.rows: list[dict] = pd.read_csv(path).to_dict("records") if self.path.exists() else []
 
@@ -251,7 +251,10 @@ class TrainedRows:
         with tempfile.TemporaryDirectory() as directory:
             run = train(images, config, directory, verbose=0, build=build)
         seconds = time.perf_counter() - start
-        scores = {column: round(value, 4) for column, value in self.score(run.model).items()}
+        scores = {
+            column: round(value, 4) if isinstance(value, float) else value
+            for column, value in self.score(run.model).items()
+        }
         row = {
             **key,
             **scores,
