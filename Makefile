@@ -64,7 +64,7 @@ core: .venv/ready
 colab: .venv/ready .venv-colab/ready
 	@rm -f _build/colab/*.csv
 	.venv/bin/python -m pytest -n 2 --maxschedchunk 1 -p no:randomly tests/book/test_colab.py
-	@echo chapter,set-up,after set-up,processor after set-up
+	@echo chapter,setup,after setup,processor after setup
 	@cat _build/colab/*.csv
 
 # Measures the model of chapters 1 to 6 along with keras-matmulless and a float transformer, and the model made for
