@@ -274,7 +274,7 @@ def test_comparison(run, monkeypatch, tmp_path):
     }.items():
         monkeypatch.setattr(search, name, value)
     monkeypatch.setattr(comparison, "RECIPE", RECIPE)
-    monkeypatch.setattr(comparison, "TRIALS", comparison.TRIALS[2:4])
+    monkeypatch.setattr(comparison, "TRIALS", comparison.TRIALS[3:5])
     monkeypatch.chdir(tmp_path)
     comparison.tuning(tmp_path / "comparison_tuning.csv")
     trials = pd.read_csv("comparison_tuning.csv")
