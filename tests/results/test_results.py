@@ -12,7 +12,8 @@ import pytest
 import mml.presets
 from mml import models
 from mml.data import CIFAR10_CLASSES, ImageDataset
-from mml.models import VisionMLGRUConfig, VisionTransformerConfig
+from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru
+from mml.packing import save_packed
 from mml.training import RECIPES, TrainingConfig
 from mml_book.results import __main__ as results
 from mml_book.results import comparison, image_model, inference, preset, search, seeds, worth
@@ -278,7 +279,7 @@ def test_comparison(run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     comparison.tuning(tmp_path / "comparison_tuning.csv")
     trials = pd.read_csv("comparison_tuning.csv")
-    assert list(trials.groupby("model").size()) == [2] * 5, "the same number of trials for each"
+    assert list(trials.groupby("model").size()) == [2] * len(comparison.MODELS), "the same number of trials for each"
     for name, value in small.items():
         monkeypatch.setattr(comparison, name, value)
     comparison.main(tmp_path / "comparison.csv")
@@ -301,10 +302,20 @@ def test_which_images_are_correct_survives_the_file(tmp_path):
     np.testing.assert_array_equal([comparison.from_hex(text, 13) for text in read], correct)
 
 
-def test_all_but_the_linear_model_have_about_the_same_number_of_weights():
+def test_models_of_about_the_same_number_of_weights():
     sizes = {name: build(VisionMLGRUConfig()).count_params() for name, build in comparison.MODELS.items()}
     for name in ("float", "attention", "convolution"):
         assert sizes[name] == pytest.approx(sizes["ternary"], rel=0.01)
+
+
+def test_the_narrow_float_model_in_8_bits_is_about_as_large_as_the_packed_file(tmp_path):
+    save_packed(vision_mlgru(), tmp_path / "ternary.safetensors")
+    narrow = comparison.narrow_float(VisionMLGRUConfig())
+    kernels = [weight for weight in narrow.weights if weight.path.endswith("/kernel")]
+    others = sum(np.prod(weight.shape) for weight in narrow.weights) - sum(np.prod(k.shape) for k in kernels)
+    scales = sum(kernel.shape[-1] for kernel in kernels)
+    in_bytes = sum(np.prod(kernel.shape) for kernel in kernels) + 4 * (scales + others)
+    assert in_bytes == pytest.approx((tmp_path / "ternary.safetensors").stat().st_size, rel=0.1)
 
 
 def test_attention_of_the_comparison_is_that_of_keras():

@@ -16,11 +16,13 @@ The models:
 - `ternary`: `mml.models.vision_mlgru`.
 - `float`: its twin `mml.models.float_vision_mlgru`, in which nothing is rounded. It is also tested with its kernels
   rounded after training, to bfloat16 and to 8 bits.
+- `narrow float`: the float twin with half of all widths. With its kernels rounded to 8 bits, it takes about as many
+  bytes as the packed ternary model.
 - `attention`: the twin with each of its blocks replaced by a pre-norm transformer block with attention.
 - `convolution`: a plain convolutional network. Its kernels have four axes, so Muon leaves them to Adam.
 - `linear`: a linear classifier of pixels.
 
-All but the last have about the same number of weights.
+All but `narrow float` and `linear` have about the same number of weights.
 """
 
 import dataclasses
@@ -51,6 +53,12 @@ TRIALS: list[dict[str, Any]] = [
 
 
 # === Models ===
+
+
+def narrow_float(config, images=None):
+    """Build the float twin with half of all widths."""
+    widths = {name: getattr(config, name) // 2 for name in ("stem_units", "embedding_dim", "ffn_dim")}
+    return float_vision_mlgru(dataclasses.replace(config, **widths), images)
 
 
 def attention(config, images=None):
@@ -111,6 +119,7 @@ def _front(config, images):
 MODELS = {
     "ternary": vision_mlgru,
     "float": float_vision_mlgru,
+    "narrow float": narrow_float,
     "attention": attention,
     "convolution": convolution,
     "linear": linear,
