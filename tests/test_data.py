@@ -8,6 +8,7 @@ import threading
 import tracemalloc
 import warnings
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -128,6 +129,15 @@ def test_no_network_gives_digits_with_a_warning_and_an_empty_cache(tmp_path):
     assert "digits" in data.source
     assert caught[0].filename == __file__
     assert not [path for path in (tmp_path / "keras").rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="no folder in which nothing can be written")
+def test_a_folder_that_cannot_be_made_gives_digits_too(monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", "/proc/nothing")
+    with pytest.warns(UserWarning, match="digits"):
+        assert "digits" in load_cifar10(0.001).source
+    with pytest.raises(ConnectionError, match="/proc/nothing/datasets"):
+        load_cifar10(0.001, source="cifar10")
 
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):

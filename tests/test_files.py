@@ -29,6 +29,13 @@ def test_an_error_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_that_cannot_be_taken_leaves_nothing_else(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError), replacing(tmp_path / "folder") as partial:
+        partial.write_text("new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
 def test_two_writers_do_not_share_a_file(tmp_path):
     path = tmp_path / "file.txt"
     with replacing(path) as first, replacing(path) as second:

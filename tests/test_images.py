@@ -357,6 +357,8 @@ def test_the_protection_against_bombs_is_pillows(tmp_path, monkeypatch):
         ((0, 8, 3), "`height` must be a positive integer. Received: height=0"),
         ((8, None, 3), "`width` must be a positive integer. Received: width=None"),
         ((8, 8, 4), "`channels` must be 1 or 3. Received: channels=4"),
+        ((8, 8, True), "`channels` must be a positive integer. Received: channels=True"),
+        ((8, 8, 3.0), "`channels` must be a positive integer. Received: channels=3.0"),
     ],
 )
 def test_wrong_sizes(tmp_path, arguments, message):

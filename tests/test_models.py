@@ -555,6 +555,29 @@ def test_variations_are_shares(name, value):
         Augmentation(**{name: value})
 
 
+def test_no_zoom_to_nothing():
+    with pytest.raises(ValueError, match="`zoom` must be a number of at least 0 and below 1. Received: zoom=1.0"):
+        Augmentation(zoom=1.0)
+
+
+@both_models
+@pytest.mark.parametrize("shape", [(0, 32, 32, 3), (32, 32, 3), (4, 32, 32), (4, 32, 32, 1)], ids=str)
+def test_images_for_the_normalization_are_checked(build, config, shape):
+    with pytest.raises(ValueError, match=r"`images` must have the shape \[batch, height, width, 3\]"):
+        build(config, images=np.zeros(shape, "uint8"))
+
+
+@both_models
+def test_the_models_do_not_depend_on_the_data_format_of_keras(build, config):
+    expected = [layer.output.shape for layer in build(config).layers]
+    keras.config.set_image_data_format("channels_first")
+    try:
+        actual = [layer.output.shape for layer in build(config).layers]
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert actual == expected
+
+
 @pytest.mark.parametrize("value", [None, 1, "horizontal"])
 def test_images_are_flipped_or_not(value):
     with pytest.raises(ValueError, match=f"`flip` must be a `bool`. Received: flip={value!r}"):

@@ -118,6 +118,12 @@ def test_pack_refuses_other_values(wrong):
         pack_ternary(np.array([0, 1, wrong]))
 
 
+@pytest.mark.parametrize("packed", [[-1], np.array([-1]), np.array([121.0])], ids=str)
+def test_unpack_takes_bytes_only(packed):
+    with pytest.raises(ValueError, match="`packed` must hold bytes"):
+        unpack_ternary(packed, (5,))
+
+
 @pytest.mark.parametrize("byte", [243, 255])
 def test_unpack_refuses_a_byte_that_no_five_weights_have(byte):
     with pytest.raises(ValueError, match=f"bytes below 243. Received: {byte}"):
@@ -318,6 +324,94 @@ def test_a_foreign_layer_that_does_not_is_refused():
         pack(model)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Scaled(keras.Model):
+    """Somebody's own model with a weight of its own."""
+
+    def __init__(self, quantization="ternary", **kwargs):
+        super().__init__(**kwargs)
+        self.quantization = quantization
+        self.dense = DenseMML(3, quantization=quantization)
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return self.scale * self.dense(inputs)
+
+    def get_config(self):
+        return {**super().get_config(), "quantization": self.quantization}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class ScaledDense(DenseMML):
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.alpha = self.add_weight(shape=(), initializer="ones", name="alpha")
+
+
+def test_a_model_may_own_weights():
+    model = Scaled()
+    model.build((None, 4))
+    model.scale.assign(5.0)
+    x = RNG.standard_normal((3, 4)).astype("float32")
+    np.testing.assert_allclose(pack(model).predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_ternary_layer_with_other_weights_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), ScaledDense(3, name="odd")])
+    with pytest.raises(ValueError, match="other weights of its own cannot be packed. Received: .*odd"):
+        pack(model)
+
+
+def test_layers_of_the_same_name_in_a_file_are_refused(tmp_path):
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(4, name="b")], name="a")
+    model = keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="a.b")])
+    with pytest.raises(ValueError, match="layers of different names"):
+        save_packed(model, tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_loss_that_a_model_was_compiled_with_does_not_matter(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), DenseMML(2)])
+    model.compile("sgd", loss=double)
+    save_packed(model, tmp_path / "model")
+    x = RNG.standard_normal((3, 4)).astype("float32")
+    loaded = load_packed(tmp_path / "model")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_arrays_are_stored_row_by_row(tmp_path, monkeypatch):
+    # The memory of a torch tensor, such as an orthogonal kernel, may go column by column.
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    expected = model.get_weights()
+    convert = keras.ops.convert_to_numpy
+    monkeypatch.setattr("mml.packing.weights.ops.convert_to_numpy", lambda value: np.asfortranarray(convert(value)))
+    save_packed(model, tmp_path / "model")
+    monkeypatch.undo()
+    for loaded, weight in zip(load_packed(tmp_path / "model").get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(loaded, weight)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_kernel_that_is_not_finite_is_refused(value, packed, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), DenseMML(2, name="odd")])
+    if packed:
+        model = pack(model)
+        model.layers[0].w_scale.assign(value)
+    else:
+        kernel = np.ones((4, 2))
+        kernel[0, 0] = value
+        model.layers[0].kernel.assign(kernel)
+    with pytest.raises(ValueError, match="finite weights. Received: the kernel of .*odd"):
+        save_packed(model, tmp_path / "model")
+    with pytest.raises(ValueError, match="finite weights"):
+        pack(model)
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_is_no_built_model_is_not_packed():
     with pytest.raises(ValueError, match="`model` must be a Keras model"):
         pack(DenseMML(2))
@@ -483,6 +577,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         save_packed(model, tmp_path / "model", rest="float16")
     assert (tmp_path / "model").read_bytes() == before
+    assert os.listdir(tmp_path) == ["model"]
 
 
 # === Damaged files ===

@@ -181,10 +181,15 @@ def _npz_array(archive, name, most):
 
 def _keras():
     """Let Keras read CIFAR-10 from its cache. If the archive there is missing or damaged, download it first."""
-    archive = keras_home() / "datasets" / KERAS_ARCHIVE
+    home = keras_home()
+    if home.exists() and not os.access(home, os.W_OK):
+        home = Path("/tmp/.keras")  # where Keras then looks
+    archive = home / "datasets" / KERAS_ARCHIVE
     if not archive.exists() or _sha256(archive) != CIFAR10_SHA256:
         _download(archive)
     (x_train, y_train), (x_test, y_test) = keras.datasets.cifar10.load_data()
+    if keras.config.image_data_format() == "channels_first":
+        x_train, x_test = (x.transpose(0, 2, 3, 1) for x in (x_train, x_test))
     return x_train, y_train, x_test, y_test
 
 
@@ -196,18 +201,19 @@ def _sha256(path):
 def _download(archive):
     """Download the complete archive and check its checksum, or leave nothing."""
     url = os.environ.get("CIFAR10_URL", CIFAR10_URL)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=archive.parent) as folder, _socket_timeout(STALLED_SECONDS):
-        try:
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=archive.parent) as folder, _socket_timeout(STALLED_SECONDS):
             path = keras.utils.get_file("cifar10", url, cache_dir=folder, file_hash=CIFAR10_SHA256)
-        # Keras raises a plain Exception if the download fails, and ValueError if the checksum is wrong.
-        except Exception as error:
-            raise ConnectionError(
-                f"CIFAR-10 could not be downloaded from {url}:\n{error}.\n"
-                "Try again when a network is available, set CIFAR10_URL to another address of the same archive,\n"
-                "or set CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, and y_test."
-            ) from error
-        os.replace(path, archive)
+            os.replace(path, archive)
+    # Keras raises a plain Exception if the download fails, and ValueError if the checksum is wrong. The folder may be
+    # read-only.
+    except Exception as error:
+        raise ConnectionError(
+            f"CIFAR-10 could not be downloaded from {url} to {archive.parent}:\n{error}.\n"
+            "Try again when a network is available, set CIFAR10_URL to another address of the same archive,\n"
+            "or set CIFAR10_NPZ to a file of the arrays x_train, y_train, x_test, and y_test."
+        ) from error
 
 
 @contextlib.contextmanager

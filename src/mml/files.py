@@ -86,10 +86,10 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     partial = partial_name(path.with_name(f"{uuid.uuid4().hex}.{path.name}"))  # two writers do not share it
     try:
         yield partial
+        move_into_place(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    move_into_place(partial, path)
 
 
 def make_folder(path: str | os.PathLike) -> None:

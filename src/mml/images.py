@@ -53,7 +53,7 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
     """
     positive_integer("height", height)
     positive_integer("width", width)
-    if channels not in (1, 3):
+    if positive_integer("channels", channels) not in (1, 3):
         raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels!r}")
     path = Path(path)
     try:

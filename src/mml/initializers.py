@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from mml.validation import finite_number
+from mml.validation import number
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -37,8 +37,8 @@ class Linspace(keras.initializers.Initializer):
 
     def __init__(self, start, stop):
         # === Config ===
-        self.start = finite_number("start", start)
-        self.stop = finite_number("stop", stop)
+        self.start = number("start", start, "a finite number")
+        self.stop = number("stop", stop, "a finite number")
 
     def __call__(self, shape, dtype=None):
         values = ops.linspace(self.start, self.stop, shape[-1], dtype=dtype or keras.config.floatx())

@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,40 @@ def divides(name: str, value: int, whole_name: str, whole: int) -> None:
         raise ValueError(f"`{name}` must divide `{whole_name}`. Received: {name}={value}, {whole_name}={whole}")
 
 
+def number(name: str, value: Any, expected: str, holds: Callable[[float], bool] = math.isfinite) -> float:
+    """Return `value` as a `float`, or raise an error that names the argument.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it.
+        expected: What is allowed, such as `"a number above 0"`.
+        holds: Function that returns whether a finite `float` is allowed. By default, each is.
+
+    Returns:
+        A finite `float`.
+
+    Raises:
+        ValueError: If `value` is not a finite number (a `bool` is not one) or is not allowed.
+
+    Example:
+
+    >>> from mml.validation import number
+    >>> number("start", 1, "a finite number")
+    1.0
+    >>> number("rate", -1, "a number above 0", lambda rate: rate > 0)
+    Traceback (most recent call last):
+    ValueError: `rate` must be a number above 0. Received: rate=-1
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    try:
+        result = python_float(value) if is_number else math.nan
+    except OverflowError:  # an integer that no float can hold
+        result = math.inf
+    if not math.isfinite(result) or not holds(result):
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+    return result
+
+
 def share(name: str, value: Any) -> float:
     """Return `value` as a `float`, or raise an error that names the argument.
 
@@ -82,9 +117,7 @@ def share(name: str, value: Any) -> float:
     >>> share("rate", 0.1)
     0.1
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
-        raise ValueError(f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}")
-    return python_float(value)
+    return number(name, value, "a number from 0 to 1", lambda share: 0 <= share <= 1)
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
@@ -115,30 +148,6 @@ def one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
         comma = "," if len(others) > 1 else ""
         raise ValueError(f"`{name}` must be {', '.join(others)}{comma} or {last}. Received: {name}={value!r}")
     return value
-
-
-def finite_number(name: str, value: Any) -> float:
-    """Return `value` as a `float`, or raise an error that names the argument.
-
-    Args:
-        name: Name of the argument.
-        value: What was passed for it.
-
-    Returns:
-        A finite `float`.
-
-    Raises:
-        ValueError: If `value` is not a finite number (a `bool` is not one).
-
-    Example:
-
-    >>> from mml.validation import finite_number
-    >>> finite_number("start", 1)
-    1.0
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}")
-    return python_float(value)
 
 
 def python_float(value: Any) -> float:
@@ -187,28 +196,32 @@ def grid_of_tokens(name: str, value: Any) -> tuple[int, int]:
     return rows, columns
 
 
-def mask_of_tokens(mask: Any, grid: tuple[int, int]) -> None:
-    """Check that a mask has one value for each token of a grid, or raise an error that states the shape.
+def mask_of_steps(mask: Any, batch: int | None, steps: int | None, one_for_all: bool = False) -> None:
+    """Check that a mask has one value for each step of a sequence, or raise an error that states the shape.
 
     Args:
-        mask: Tensor of which only the shape is read. The number of tokens in it may be unknown.
-        grid: Rows and columns of tokens.
+        mask: Tensor of which only the shape is read. It may hold one sequence for the whole batch.
+        batch: Number of sequences, or None if it is unknown.
+        steps: Number of steps, or None if it is unknown.
+        one_for_all: Whether the mask may also hold one value for all steps.
 
     Raises:
-        ValueError: If the shape is not `[batch, rows * columns]`.
+        ValueError: If the shape is not `[batch, steps]`, as far as it is known.
 
     Example:
 
     >>> import numpy as np
-    >>> from mml.validation import mask_of_tokens
-    >>> mask_of_tokens(np.ones((5, 6), "bool"), (2, 3))
-    >>> mask_of_tokens(np.ones((5, 7), "bool"), (2, 3))
+    >>> from mml.validation import mask_of_steps
+    >>> mask_of_steps(np.ones((5, 6), "bool"), 5, 6)
+    >>> mask_of_steps(np.ones((5, 7), "bool"), 5, 6)
     Traceback (most recent call last):
-    ValueError: `mask` must have the shape [batch, tokens], with 2 * 3 tokens. Received: mask.shape=(5, 7)
+    ValueError: `mask` must have the shape [batch, steps] = [5, 6]. Received: mask.shape=(5, 7)
     """
-    rows, columns = grid
-    if len(mask.shape) != 2 or mask.shape[1] not in (None, rows * columns):
+    shape = tuple(mask.shape)
+    allowed = (batch, 1), (steps, 1 if one_for_all else steps)
+    if len(shape) != 2 or any(
+        None not in (size, sizes[0]) and size not in sizes for size, sizes in zip(shape, allowed, strict=True)
+    ):
         raise ValueError(
-            f"`mask` must have the shape [batch, tokens], with {rows} * {columns} tokens. "
-            f"Received: mask.shape={tuple(mask.shape)}"
+            f"`mask` must have the shape [batch, steps] = {[batch, steps]}. Received: mask.shape={shape}"
         )

@@ -140,6 +140,53 @@ def test_a_frozen_layer_stays_frozen(name, tmp_path):
     assert layer.trainable_weights == []
 
 
+# Each position has its own gain, so the length must be known.
+WITH_POSITIONS = [
+    *("BilinearMML", "DenseMML", "GLUMML", "GeGLUMML", "ReGLUMML", "RMSNorm", "SeGLUMML", "SwiGLUMML"),
+    "TransformerBlockMML",
+]
+
+
+@pytest.mark.parametrize("name", WITH_POSITIONS)
+def test_a_failed_build_leaves_nothing_behind(name):
+    layer, fresh = (make(name, per_feature_gain=False) for _ in range(2))
+    length, features = CASES[name][1]
+    for unknown in ((None, features), (length, None)):
+        with pytest.raises(ValueError, match="known"):
+            layer.build((None, *unknown))
+        assert layer.weights == []
+    if name != "TransformerBlockMML":  # which takes sequences only
+        with pytest.raises(ValueError, match="min_ndim=2"):
+            layer(np.ones(features, "float32"))
+    assert not layer.built
+    inputs = draw(name)
+    assert layer(inputs).shape == fresh(inputs).shape
+    assert [weight.path.split("/", 1)[1] for weight in layer.weights] == [
+        weight.path.split("/", 1)[1] for weight in fresh.weights
+    ]
+
+
+@pytest.mark.parametrize("quantization", ["float", "ternary", "packed"])
+@pytest.mark.parametrize("name", [name for name in WITH_POSITIONS if name != "RMSNorm"])
+def test_an_input_of_another_length_is_refused_in_each_state(name, quantization):
+    layer = make(name, per_feature_gain=False, quantization=quantization)
+    length, features = CASES[name][1]
+    layer.build((None, length, features))
+    for shape in ((length, features), (2, length + 2, features), (2, 2, length, features)):
+        with pytest.raises(ValueError, match="is incompatible with the layer"):
+            layer(np.ones(shape, "float32"))
+
+
+@pytest.mark.parametrize("name", ["GRUMML", "AttentionMML", "GridScanMML", "TokenShift", "VisionBlockMML"])
+def test_a_mask_for_another_batch_is_refused(name):
+    layer, inputs = make(name), draw(name)
+    tokens = inputs.shape[1]
+    for batch, of_mask in ((1, 3), (2, 3), (6, 2)):
+        with pytest.raises(ValueError, match=r"`mask` must have the shape \[batch, steps\]"):
+            layer(inputs[:batch], mask=np.ones((of_mask, tokens), "bool"))
+    np.testing.assert_array_equal(layer(inputs, mask=np.ones((1, tokens), "bool")), layer(inputs))
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="the other backends do not show their programs")
 @pytest.mark.parametrize("name", sorted(set(CASES) - set(RANDOM)))
 def test_float64_is_not_rounded_on_the_way(float64, name):

@@ -128,5 +128,5 @@ def test_other_inputs_are_refused(shape):
 @every_direction
 @pytest.mark.parametrize("shape", [(3, 5), (3, 1), (6,), (3, 6, 1)], ids=str)
 def test_other_masks_are_refused(direction, shape):
-    with pytest.raises(ValueError, match=r"`mask` must have the shape \[batch, tokens\], with 2 \* 3 tokens."):
+    with pytest.raises(ValueError, match=r"`mask` must have the shape \[batch, steps\] = \[3, 6\]."):
         GridScanMML(8, (2, 3), direction)(tokens((2, 3)), mask=np.ones(shape, "bool"))

@@ -159,7 +159,7 @@ def test_a_state_of_another_shape_is_refused():
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 5, 1), (5,)])
 def test_a_mask_of_another_shape_is_refused(shape):
-    with pytest.raises(ValueError, match=r"`mask` must have the shape \[batch, time\] = \(3, 5\). Received"):
+    with pytest.raises(ValueError, match=r"`mask` must have the shape \[batch, steps\] = \[3, 5\]. Received"):
         GRUMML(8)(np.zeros((3, 5, 6), "float32"), mask=np.ones(shape, "bool"))
 
 

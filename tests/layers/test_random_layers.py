@@ -124,6 +124,10 @@ def test_values_are_dropped_at_the_rate_and_the_others_scaled(shape):
     assert_uncorrelated(flat[1:], flat[:-1])
 
 
+def test_dropout_of_nothing():
+    assert layers.Dropout(0.5)(np.ones((2, 0, 3), "float32"), training=True).shape == (2, 0, 3)
+
+
 def test_dropout_with_a_noise_shape_drops_whole_rows():
     dropped = in_training(layers.Dropout(0.5, noise_shape=(None, 4, 1), seed=1), np.ones((50, 4, 3), "float32"))
     assert set(np.unique(dropped)) == {0, 2}
@@ -417,8 +421,10 @@ def test_factors_out_of_range_are_named(value):
 
 
 def test_a_zoom_to_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"`height_factor` must be .* in the range \(-1, 1\]. Received"):
-        layers.RandomZoom(-1)
+    for factor in (-1, 1, 1.0, (-1, 0.5)):  # one number stands for a range on both sides of 0
+        with pytest.raises(ValueError, match=r"`height_factor` must be .* in the range \(-1, 1\]. Received"):
+            layers.RandomZoom(factor)
+    assert layers.RandomZoom((-0.5, 1)).height_factor == (-0.5, 1)
     assert layers.RandomRotation(-1).factor == (-1, 1)
 
 

@@ -66,6 +66,6 @@ def test_other_inputs_are_refused(shape):
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 1), (6,), (2, 6, 1)], ids=str)
 def test_other_masks_are_refused(shape):
-    message = r"`mask` must have the shape \[batch, tokens\], with 2 \* 3 tokens. Received: mask.shape=\("
+    message = r"`mask` must have the shape \[batch, steps\] = \[2, 6\]. Received: mask.shape=\("
     with pytest.raises(ValueError, match=message):
         TokenShift((2, 3))(tokens((2, 3)), mask=np.ones(shape, "bool"))

@@ -86,5 +86,5 @@ def test_an_input_that_the_residual_does_not_fit_is_refused(shape):
 
 
 def test_another_mask_is_refused():
-    with pytest.raises(ValueError, match=r"`mask` must have the shape \[batch, tokens\], with 2 \* 3 tokens."):
+    with pytest.raises(ValueError, match=r"`mask` must have the shape \[batch, steps\] = \[2, 6\]."):
         VisionBlockMML(8, 12, (2, 3))(np.zeros((2, 6, 8), "float32"), mask=np.ones((2, 5), "bool"))

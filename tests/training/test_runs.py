@@ -45,6 +45,9 @@ def test_data_that_do_not_fit(data, tmp_path):
         train(dataclasses.replace(data, class_names=("a", "b", "c")), CONFIG, tmp_path)
     with pytest.raises(ValueError, match="`build` must be a named function"):
         train(data, CONFIG, tmp_path, build=lambda config, images: linear_model(config, images))
+    for labels in (data.y_train + 10, data.y_train.astype("int64") - 10, data.y_train[1:]):
+        with pytest.raises(ValueError, match="one label from 0 to 9 for each training image. Received"):
+            train(dataclasses.replace(data, y_train=labels), CONFIG, tmp_path)
     one = ImageDataset(data.x_train[:1], data.y_train[:1], data.x_test, data.y_test, data.class_names, data.source)
     with pytest.raises(ValueError, match="validation_split"):
         train(one, CONFIG, tmp_path)

@@ -42,7 +42,7 @@ _REDUCTIONS = {
 # These cost nothing:
 _MOVEMENT = (
     "reshape transpose broadcast_in_dim squeeze rev slice dynamic_slice dynamic_update_slice split concatenate pad "
-    "gather scatter iota copy stop_gradient bitcast_convert_type device_put optimization_barrier"
+    "stack tile gather scatter iota copy stop_gradient bitcast_convert_type device_put optimization_barrier"
 ).split()
 # These cost what the program inside costs:
 _CALLS = "jit pjit closed_call core_call remat remat2 checkpoint custom_jvp_call custom_vjp_call".split()

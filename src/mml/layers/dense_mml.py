@@ -2,7 +2,7 @@ import keras
 import numpy as np
 from keras import activations, constraints, initializers, ops, regularizers
 
-from mml.layers.rms_norm import RMSNorm
+from mml.layers.rms_norm import RMSNorm, gain_shape
 from mml.layers.ternary_layer import TernaryLayer
 from mml.ops import absmean_ternarize, bit_linear, ternary_linear
 from mml.validation import positive_integer
@@ -80,10 +80,11 @@ class DenseMML(TernaryLayer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         self.per_feature_gain = per_feature_gain
+        self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     def build(self, input_shape):
+        gain_shape(input_shape, self.per_feature_gain)
         features = input_shape[-1]
-        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: features})
         if self.quantization == "packed":
             self._add_packed_kernel(features)
         else:
@@ -109,6 +110,7 @@ class DenseMML(TernaryLayer):
             per_feature_gain=self.per_feature_gain, dtype=self.dtype_policy, trainable=self.trainable, name="norm"
         )
         self.norm.build(input_shape)
+        self.input_spec = self.norm.input_spec
 
     def _add_packed_kernel(self, features):
         self.w_ternary = self.add_weight(
@@ -168,7 +170,7 @@ class DenseMML(TernaryLayer):
 
         Args:
             w_ternary: Array `[units, features]` of any number type that holds -1, 0, and 1.
-            w_scale: Finite float scalar above 0.
+            w_scale: Float scalar, finite and above 0 in the dtype of the layer's scale (float32 by default).
 
         Raises:
             ValueError: If the layer is not packed, if `w_ternary` has a different shape or holds other values, or if
@@ -189,7 +191,8 @@ class DenseMML(TernaryLayer):
                 f"Layer {self.name} must be packed to hold a ternary kernel. "
                 f"Received: quantization={self.quantization!r}"
             )
-        w_ternary, w_scale = np.asarray(w_ternary), np.asarray(w_scale)
+        with np.errstate(over="ignore"):
+            w_ternary, w_scale = np.asarray(w_ternary), np.asarray(w_scale).astype(self.w_scale.dtype)
         if w_ternary.shape != tuple(self.w_ternary.shape):
             raise ValueError(
                 f"`w_ternary` must have the shape [units, features] = {list(self.w_ternary.shape)}. "
@@ -200,7 +203,7 @@ class DenseMML(TernaryLayer):
         if w_scale.shape != () or not (np.isfinite(w_scale) and w_scale > 0):
             raise ValueError(f"`w_scale` must be a finite number above 0. Received: w_scale={w_scale!r}")
         self.w_ternary.assign(w_ternary.astype("int8"))
-        self.w_scale.assign(w_scale.astype(self.w_scale.dtype))
+        self.w_scale.assign(w_scale)
 
     def quantize(self, mode, type_check=True, config=None):
         trained = self.ternary_kernel() if self.quantization == "ternary" else None

@@ -38,7 +38,7 @@ class Dropout(_RandomLayer, keras.layers.Dropout):
     """
 
     def call(self, inputs, training=False):
-        if self.noise_shape is not None or None in inputs.shape[1:]:
+        if self.noise_shape is not None or not all(inputs.shape[1:]):  # unknown or 0
             return super().call(inputs, training=training)
         if not training or self.rate == 0:
             return inputs

@@ -4,6 +4,7 @@ import keras
 from keras import activations, ops
 
 from mml.layers.dense_mml import DenseMML
+from mml.layers.rms_norm import gain_shape
 from mml.layers.ternary_layer import TernaryLayer
 from mml.validation import positive_integer
 
@@ -65,8 +66,10 @@ class GLUMML(TernaryLayer):
             self.intermediate_size = positive_integer("intermediate_size", intermediate_size)
         self.activation = activations.get(activation)
         self.per_feature_gain = per_feature_gain
+        self.input_spec = keras.layers.InputSpec(min_ndim=2)
 
     def build(self, input_shape):
+        gain_shape(input_shape, self.per_feature_gain)
         two_thirds = input_shape[-1] * self.hidden_ratio * 2 // 3
         width = self.intermediate_size or 256 * max(1, math.ceil(two_thirds / 256))
         shared = {"quantization": self.quantization, "dtype": self.dtype_policy, "trainable": self.trainable}

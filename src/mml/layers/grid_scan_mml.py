@@ -3,7 +3,7 @@ from keras import initializers, ops
 
 from mml.layers.gru_mml import GRUMML
 from mml.layers.ternary_layer import TernaryLayer
-from mml.validation import grid_of_tokens, mask_of_tokens, one_of, positive_integer
+from mml.validation import grid_of_tokens, mask_of_steps, one_of, positive_integer
 
 DIRECTIONS = ("right", "left", "down", "up")
 
@@ -78,7 +78,7 @@ class GridScanMML(TernaryLayer):
         by_columns = self.direction in ("down", "up")
         x = _transposed(inputs, rows, columns) if by_columns else inputs  # [B, N, D], in scan order
         if mask is not None:
-            mask_of_tokens(mask, self.grid)
+            mask_of_steps(mask, *inputs.shape[:2])
             mask = _transposed(mask[..., None], rows, columns)[..., 0] if by_columns else mask
         x = self.recurrence(x, mask=mask)  # [B, N, units]
         if self.recurrence.go_backwards:

@@ -4,7 +4,7 @@ from keras import activations, constraints, initializers, ops, regularizers
 from mml.layers.dense_mml import DenseMML
 from mml.layers.ternary_layer import TernaryLayer
 from mml.ops import linear_recurrence
-from mml.validation import divides, positive_integer
+from mml.validation import divides, mask_of_steps, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -55,8 +55,9 @@ class GRUMML(TernaryLayer):
         of that and the last state `[batch, units]`.
 
     Raises:
-        ValueError: If `units` or `num_heads` is not a positive integer, if `num_heads` does not divide `units`, or if
-            `initial_state` or `mask` has the wrong shape.
+        ValueError: If `units` or `num_heads` is not a positive integer, if `num_heads` does not divide `units`, if
+            `forget_bias_initializer` comes with `use_bias=False`, or if `initial_state` or `mask` has the wrong
+            shape.
 
     Example:
 
@@ -161,11 +162,8 @@ class GRUMML(TernaryLayer):
 
     def call(self, inputs, initial_state=None, mask=None):
         initial_state, mask = _only("initial_state", initial_state), _only("mask", mask)
-        if mask is not None and (len(mask.shape) != 2 or mask.shape[1] not in (1, None, inputs.shape[1])):
-            raise ValueError(
-                f"`mask` must have the shape [batch, time] = {tuple(inputs.shape[:2])}. "
-                f"Received: mask.shape={tuple(mask.shape)}"
-            )
+        if mask is not None:
+            mask_of_steps(mask, *inputs.shape[:2], one_for_all=True)
         if self.go_backwards:
             inputs = ops.flip(inputs, axis=1)
             mask = None if mask is None else ops.flip(mask, axis=1)
@@ -238,7 +236,7 @@ class GRUMML(TernaryLayer):
 
 
 def _clone(initializer):
-    """Copy an initializer, so that two weights with the same seed differ. A plain function has no copies."""
+    """Copy an initializer. Without a seed, each copy draws its own values. A plain function has no copies."""
     return initializer.clone() if isinstance(initializer, initializers.Initializer) else initializer
 
 

@@ -8,10 +8,12 @@ class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
     """Keras's `RandomErasing` (cutout), off except in training, with a random state that is saved with the weights.
 
     The erased patch lies within the image. With `scale=(s, s)`, it covers the fraction `s` of the image and has the
-    image's proportions. As in Keras's layer, no patch begins in the first row or column.
+    image's proportions. With a 16-bit compute dtype, it may be a pixel smaller. As in Keras's layer, no patch begins
+    in the first row or column.
 
     Args:
-        factor: Probability that an image is erased, or the range from which that probability is drawn.
+        factor: Range of the probability that an image is erased, from which each call draws one. As in Keras's layer,
+            a number `p` stands for `(0, p)`. Pass `(1, 1)` to erase a patch of each image.
         scale: Range of the fraction of the image that is erased.
         fill_value: Value of the erased pixels; None for noise.
         value_range: Range of the pixel values, to which `fill_value` is clipped.

@@ -84,13 +84,14 @@ def factor_range(name, factor, lowest_allowed=True):
     Args:
         name: Name of the argument.
         factor: A number for the range `[-|factor|, |factor|]`, or the two ends of the range.
-        lowest_allowed: Whether -1 is allowed.
+        lowest_allowed: Whether the range may begin at -1.
 
     Returns:
         Tuple `(lower, upper)` of two `float`.
 
     Raises:
-        ValueError: If `factor` is not one or two numbers in the range `[-1, 1]`, or `(-1, 1]` if -1 is not allowed.
+        ValueError: If `factor` is not one or two numbers in the range `[-1, 1]`, or if the range begins at -1 and may
+            not.
 
     Example:
 
@@ -101,19 +102,17 @@ def factor_range(name, factor, lowest_allowed=True):
     (-0.3, 0.1)
     """
     pair = factor if isinstance(factor, (tuple, list)) else (factor, factor)
-    if len(pair) != 2 or not all(
-        not isinstance(end, bool)
-        and isinstance(end, numbers.Real)
-        and -1 <= float(end) <= 1
-        and (lowest_allowed or end != -1)
-        for end in pair
-    ):
-        raise ValueError(
-            f"`{name}` must be one or two numbers in the range {'[' if lowest_allowed else '('}-1, 1]. "
-            f"Received: {name}={factor!r}"
-        )
-    lower, upper = sorted(map(float, pair))
-    return (lower, upper) if pair is factor else (-abs(upper), abs(upper))
+    allowed = len(pair) == 2 and all(
+        not isinstance(end, bool) and isinstance(end, numbers.Real) and -1 <= float(end) <= 1 for end in pair
+    )
+    if allowed:
+        lower, upper = sorted(map(float, pair)) if pair is factor else (-abs(float(factor)), abs(float(factor)))
+    if not allowed or (lower == -1 and not lowest_allowed):
+        expected = "one or two numbers in the range [-1, 1]"
+        if not lowest_allowed:
+            expected = "a number between -1 and 1, or two numbers in the range (-1, 1]"
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={factor!r}")
+    return lower, upper
 
 
 def neighbors(coordinates, size):

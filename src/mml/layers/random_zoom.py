@@ -34,8 +34,8 @@ class RandomZoom(_RandomWarp):
         Image tensor of the same shape.
 
     Raises:
-        ValueError: If `height_factor` or `width_factor` is not one or two numbers in the range `(-1, 1]`, or if
-            `fill_mode`, `interpolation`, or `data_format` is not supported.
+        ValueError: If `height_factor` or `width_factor` is not a number between -1 and 1 or two numbers in the range
+            `(-1, 1]`, or if `fill_mode`, `interpolation`, or `data_format` is not supported.
 
     Example:
 

@@ -67,6 +67,7 @@ class RMSNorm(keras.layers.Layer):
         self.gain_constraint = constraints.get(gain_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         self.per_feature_gain = per_feature_gain
+        self.input_spec = keras.layers.InputSpec(min_ndim=2)
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -74,12 +75,7 @@ class RMSNorm(keras.layers.Layer):
         features = input_shape[-1]
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: features})
         if self.has_learnable_weights:
-            shape = (features,) if self.per_feature_gain else tuple(input_shape[1:])
-            if None in shape:
-                raise ValueError(
-                    "RMSNorm with a gain for each position needs a known input shape. Pass `per_feature_gain=True` "
-                    f"for sequences of any length. Received: input_shape={tuple(input_shape)}"
-                )
+            shape = gain_shape(input_shape, self.per_feature_gain)
             if not self.per_feature_gain:
                 self.input_spec = keras.layers.InputSpec(shape=(None, *shape))
             self.gain = self.add_weight(
@@ -124,3 +120,33 @@ class RMSNorm(keras.layers.Layer):
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "per_feature_gain": self.per_feature_gain,
         }
+
+
+def gain_shape(input_shape, per_feature_gain):
+    """Return the shape of the gain. Layers that hold an `RMSNorm` call it before they create any weight.
+
+    Args:
+        input_shape: Shape of the inputs, `[batch, ..., features]`.
+        per_feature_gain: As for `RMSNorm`.
+
+    Returns:
+        A tuple of integers.
+
+    Raises:
+        ValueError: If a dimension of the gain is unknown.
+
+    Example:
+
+    >>> from mml.layers.rms_norm import gain_shape
+    >>> gain_shape((None, 5, 8), per_feature_gain=False), gain_shape((None, None, 8), per_feature_gain=True)
+    ((5, 8), (8,))
+    """
+    shape = tuple(input_shape[-1:] if per_feature_gain else input_shape[1:])
+    if shape[-1] is None:
+        raise ValueError(f"The number of features must be known. Received: input_shape={tuple(input_shape)}")
+    if None in shape:
+        raise ValueError(
+            "RMSNorm with a gain for each position needs a known input shape. Pass `per_feature_gain=True` "
+            f"for sequences of any length. Received: input_shape={tuple(input_shape)}"
+        )
+    return shape

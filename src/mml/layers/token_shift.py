@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from mml.validation import grid_of_tokens, mask_of_tokens
+from mml.validation import grid_of_tokens, mask_of_steps
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -47,8 +47,9 @@ class TokenShift(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs, mask=None):
+        inputs = ops.cast(inputs, self.compute_dtype)  # Keras casts floats only
         if mask is not None:
-            mask_of_tokens(mask, self.grid)
+            mask_of_steps(mask, *inputs.shape[:2])
             inputs = ops.where(ops.cast(mask, "bool")[..., None], inputs, ops.zeros_like(inputs))
         features = inputs.shape[-1]
         share = features // 8

@@ -3,7 +3,7 @@ import keras
 from mml.layers.attention_mml import AttentionMML
 from mml.layers.dropout import Dropout
 from mml.layers.glu_variants import SwiGLUMML
-from mml.layers.rms_norm import RMSNorm
+from mml.layers.rms_norm import RMSNorm, gain_shape
 from mml.layers.ternary_layer import TernaryLayer
 from mml.validation import divides, positive_integer, share
 
@@ -73,6 +73,7 @@ class TransformerBlockMML(TernaryLayer):
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.embedding_dim})
 
     def build(self, input_shape):
+        gain_shape(input_shape, self.per_feature_gain)
         shared = {"dtype": self.dtype_policy, "trainable": self.trainable}
         self.attention = AttentionMML(
             self.num_heads,

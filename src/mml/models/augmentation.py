@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from mml.layers import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
-from mml.validation import positive_integer, share
+from mml.validation import number, positive_integer, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Augmentation:
         erasing: Fraction of each image that is replaced by the mean color (see `mml.layers.RandomErasing`).
 
     Raises:
-        ValueError: If `flip` is not a `bool`, or if another argument is not a number from 0 to 1.
+        ValueError: If `flip` is not a `bool`, if another argument is not a number from 0 to 1, or if `zoom` is 1.
 
     Example:
 
@@ -43,6 +43,7 @@ class Augmentation:
         object.__setattr__(self, "flip", bool(self.flip))
         for name in ("rotation", "zoom", "translation", "erasing"):
             object.__setattr__(self, name, share(name, getattr(self, name)))
+        number("zoom", self.zoom, "a number of at least 0 and below 1", lambda zoom: zoom < 1)
 
 
 def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:
@@ -61,22 +62,51 @@ def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:
     >>> [layer.name for layer in random_layers(Augmentation(erasing=1 / 16))]
     ['random_flip', 'random_erasing']
     """
+    rotation, zoom, translation = augmentation.rotation, augmentation.zoom, augmentation.translation
+    shared = {"data_format": "channels_last"}  # whatever the default of Keras is
     layers: list[keras.layers.Layer] = []
     if augmentation.flip:
-        layers.append(RandomFlip("horizontal", name="random_flip"))
-    if augmentation.rotation:
-        layers.append(RandomRotation(augmentation.rotation, name="random_rotation"))
-    if augmentation.zoom:
-        layers.append(RandomZoom(augmentation.zoom, augmentation.zoom, name="random_zoom"))
-    if augmentation.translation:
-        layers.append(
-            RandomTranslation(augmentation.translation, augmentation.translation, name="random_translation")
-        )
+        layers.append(RandomFlip("horizontal", name="random_flip", **shared))
+    if rotation:
+        layers.append(RandomRotation(rotation, name="random_rotation", **shared))
+    if zoom:
+        layers.append(RandomZoom(zoom, zoom, name="random_zoom", **shared))
+    if translation:
+        layers.append(RandomTranslation(translation, translation, name="random_translation", **shared))
     if augmentation.erasing:
         scale = (augmentation.erasing, augmentation.erasing)
         # The images are normalized, so 0 is the mean color.
-        layers.append(RandomErasing(factor=(1, 1), scale=scale, fill_value=0, name="random_erasing"))
+        layers.append(RandomErasing((1, 1), scale=scale, fill_value=0, name="random_erasing", **shared))
     return layers
+
+
+def adapt(normalization: keras.layers.Normalization, images: np.ndarray, channels: int) -> None:
+    """Take the mean and the variance of each channel from images.
+
+    Args:
+        normalization: The layer that gets them.
+        images: Training images `[batch, height, width, channels]`.
+        channels: Number of channels that the model takes.
+
+    Raises:
+        ValueError: If there are no images, or if their shape is a different one.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from mml.models.augmentation import adapt
+    >>> normalization = keras.layers.Normalization()
+    >>> adapt(normalization, np.arange(24.0).reshape(2, 2, 2, 3), channels=3)
+    >>> print(np.asarray(normalization.mean).ravel())
+    [10.5 11.5 12.5]
+    """
+    shape = np.shape(images)
+    if len(shape) != 4 or shape[0] == 0 or shape[-1] != channels:
+        raise ValueError(
+            f"`images` must have the shape [batch, height, width, {channels}] and hold an image. "
+            f"Received: images.shape={tuple(shape)}"
+        )
+    normalization.adapt(images)
 
 
 def image_shape(name: str, value: Any) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from mml.activations import squared_relu
 from mml.layers import DenseMML, PatchEmbedding, Patches, RMSNorm, VisionBlockMML
 from mml.layers.grid_scan_mml import DIRECTIONS
-from mml.models.augmentation import Augmentation, image_shape, random_layers
+from mml.models.augmentation import Augmentation, adapt, image_shape, random_layers
 from mml.ops import patch_grid
 from mml.validation import one_of, positive_integer
 
@@ -148,14 +148,14 @@ def vision_mlgru(
                 for index in range(config.num_blocks)
             ),
             RMSNorm(has_learnable_weights=False, name="token_norm"),
-            keras.layers.GlobalAveragePooling1D(name="pooling"),  # [B, D]
+            keras.layers.GlobalAveragePooling1D(data_format="channels_last", name="pooling"),  # [B, D]
             RMSNorm(per_feature_gain=True, name="norm"),
             keras.layers.Dense(config.num_classes, name="head"),  # [B, classes]
         ],
         name="vision_mlgru",
     )
     if images is not None:
-        normalization.adapt(images)
+        adapt(normalization, images, config.input_shape[-1])
     return model
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from mml.layers import DenseMML, Dropout, PatchEmbedding, Patches, TransformerBlockMML
-from mml.models.augmentation import Augmentation, image_shape, random_layers
+from mml.models.augmentation import Augmentation, adapt, image_shape, random_layers
 from mml.ops import patch_grid
 from mml.validation import divides, positive_integer, share
 
@@ -107,13 +107,13 @@ def data_augmentation(
         [
             keras.Input(config.input_shape),
             normalization,
-            keras.layers.Resizing(config.image_size, config.image_size, name="resizing"),
+            keras.layers.Resizing(config.image_size, config.image_size, data_format="channels_last", name="resizing"),
             *random_layers(config.augmentation),
         ],
         name="data_augmentation",
     )
     if images is not None:
-        normalization.adapt(images)
+        adapt(normalization, images, config.input_shape[-1])
     return augmentation
 
 

@@ -15,7 +15,7 @@ _TRAINING = ("initializer", "regularizer", "constraint")  # arguments that only 
 
 
 def named_layers(layer, prefix=""):
-    """Yield each layer that may own weights, with a name that stays the same when the model is built again.
+    """Yield each model and layer that may own weights, with a name that stays the same in a rebuilt model.
 
     Args:
         layer: A Keras model or layer.
@@ -31,9 +31,10 @@ def named_layers(layer, prefix=""):
     >>> from mml.packing.architecture import named_layers
     >>> model = keras.Sequential([keras.Input((4,)), DenseMML(8, name="dense")])
     >>> [name for name, _ in named_layers(model)]
-    ['dense.0', 'dense.1']
+    ['own', 'dense.0', 'dense.1']
     """
     if isinstance(layer, keras.Model):
+        yield f"{prefix}own", layer
         for child in layer.layers:
             yield from named_layers(child, f"{prefix}{child.name}.")
     else:
@@ -92,7 +93,9 @@ def check_layers(model):
     >>> check_layers(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]))
     """
     for layer in model._flatten_layers():
-        parts = [part for name, part in vars(layer).items() if callable(part) and not name.endswith(_TRAINING)]
+        # A model keeps the loss with which it was compiled.
+        training = (*_TRAINING, "loss") if isinstance(layer, keras.Model) else _TRAINING
+        parts = [part for name, part in vars(layer).items() if callable(part) and not name.endswith(training)]
         for part in (layer, *(part for part in parts if not isinstance(part, keras.layers.Layer))):
             module = getattr(part, "__module__", None) or type(part).__module__
             if module.split(".")[0] not in ("keras", "mml"):

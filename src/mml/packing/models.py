@@ -86,8 +86,8 @@ def save_packed(
 
     Raises:
         ValueError: If the model is not built, if it holds a layer or function that is not from Keras or this package
-            or that runs custom code, if `class_names` does not fit it, if `rest` is another type, or if a weight is
-            not finite or is too large for that type.
+            or that runs custom code, if two layers have the same name, if `class_names` does not fit it, if `rest` is
+            another type, or if a weight is not finite or is too large for that type.
 
     Example:
 
@@ -121,7 +121,11 @@ def save_packed(
             )
 
     arrays, kernels = {}, {}
-    for name, layer in named_layers(model):
+    layers = list(named_layers(model))
+    names = [name for name, _ in layers]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`model` must have layers of different names. Received: {names}")
+    for name, layer in layers:
         ternary, others = take_weights(layer)
         if ternary:
             w_ternary, w_scale = ternary

@@ -54,7 +54,8 @@ def unpack_ternary(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         `numpy.int8` array of that shape that holds only -1, 0, and 1.
 
     Raises:
-        ValueError: If the number of bytes does not fit the shape, or if a byte does not encode five weights.
+        ValueError: If `packed` does not hold bytes, if their number does not fit the shape, or if one does not encode
+            five weights.
 
     Example:
 
@@ -63,6 +64,9 @@ def unpack_ternary(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     >>> unpack_ternary(np.array([113, 122], "uint8"), (2, 3)).tolist()
     [[1, 0, -1], [0, 0, 1]]
     """
+    packed = np.asarray(packed)
+    if packed.dtype != np.uint8:
+        raise ValueError(f"`packed` must hold bytes (uint8). Received: packed.dtype={packed.dtype}")
     size = int(np.prod(shape, dtype="int64"))
     if packed.shape != (-(-size // _TRITS_PER_BYTE),):
         raise ValueError(

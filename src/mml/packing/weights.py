@@ -18,6 +18,9 @@ def take_weights(layer):
         copies because two variables must not share an array: on JAX, `predict` of one model would delete the
         other's.
 
+    Raises:
+        ValueError: If a `DenseMML` has a kernel that is not finite, or weights other than its kernel and bias.
+
     Example:
 
     >>> from mml.layers import DenseMML
@@ -30,12 +33,20 @@ def take_weights(layer):
     """
     ternary, rest = None, {}
     if isinstance(layer, DenseMML) and layer.quantization != "float":
+        kernel = [layer.kernel] if layer.quantization == "ternary" else [layer.w_ternary, layer.w_scale]
+        if not all(np.isfinite(ops.convert_to_numpy(part)).all() for part in kernel):
+            raise ValueError(f"`model` must have finite weights. Received: the kernel of {layer.path}")
+        own: dict = {}
+        layer.save_own_variables(own)
+        if len(own) > len(kernel) + (layer.bias is not None):
+            raise ValueError(f"A `DenseMML` with other weights of its own cannot be packed. Received: {layer.path}")
         ternary = layer.ternary_kernel()
         if layer.bias is not None:
             rest["bias"] = layer.bias
     else:
         layer.save_own_variables(rest)
-    return ternary, {name: np.array(ops.convert_to_numpy(value)) for name, value in rest.items()}
+    # safetensors writes an array's memory as it lies there, so rows must come first.
+    return ternary, {name: np.array(ops.convert_to_numpy(value), order="C") for name, value in rest.items()}
 
 
 def give_weights(layer, ternary, rest):

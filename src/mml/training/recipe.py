@@ -1,8 +1,6 @@
 """The recipe: the configuration of a run, and the optimizer, loss, and metrics that follow from it."""
 
 import dataclasses
-import math
-import numbers
 import operator
 import re
 
@@ -11,7 +9,7 @@ from keras import ops
 
 from mml.models import VisionMLGRUConfig, VisionTransformerConfig
 from mml.training.optimizers import AdamW, Muon
-from mml.validation import one_of, positive_integer, python_float, share
+from mml.validation import number, one_of, positive_integer, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +78,18 @@ class TrainingConfig:
         checked = {
             "epochs": positive_integer("epochs", self.epochs),
             "batch_size": positive_integer("batch_size", self.batch_size),
-            "learning_rate": _number("learning_rate", self.learning_rate, "above 0", lambda rate: rate > 0),
-            "weight_decay": _number("weight_decay", self.weight_decay, "of at least 0", lambda decay: decay >= 0),
+            "learning_rate": number("learning_rate", self.learning_rate, "a number above 0", lambda rate: rate > 0),
+            "weight_decay": number(
+                "weight_decay", self.weight_decay, "a number of at least 0", lambda decay: decay >= 0
+            ),
             "validation_split": _fraction("validation_split", self.validation_split),
             "seed": _seed(self.seed),
             "optimizer": one_of("optimizer", self.optimizer, ("adamw", "muon")),
             "schedule": one_of("schedule", self.schedule, ("constant", "cosine")),
             "warmup": _fraction("warmup", self.warmup),
-            "decay_until": _number("decay_until", self.decay_until, "above 0 and up to 1", lambda end: 0 < end <= 1),
+            "decay_until": number(
+                "decay_until", self.decay_until, "a number above 0 and up to 1", lambda end: 0 < end <= 1
+            ),
             "label_smoothing": _fraction("label_smoothing", self.label_smoothing),
             "keep": one_of("keep", self.keep, ("best", "last")),
         }
@@ -99,16 +101,12 @@ class TrainingConfig:
             object.__setattr__(self, name, value)
 
 
-def _number(name, value, requirement, holds):
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    number = python_float(value) if is_number else math.nan
-    if not math.isfinite(number) or not holds(number):
-        raise ValueError(f"`{name}` must be a number {requirement}. Received: {name}={value!r}")
-    return number
+def _is_end(share):
+    return 0 < share <= 1
 
 
 def _fraction(name, value):
-    return _number(name, value, "of at least 0 and below 1", lambda fraction: 0 <= fraction < 1)
+    return number(name, value, "a number of at least 0 and below 1", lambda fraction: 0 <= fraction < 1)
 
 
 def _seed(value):

@@ -113,7 +113,8 @@ def train(
             identify it in the run's folder, so it must be the function found under that name. A lambda, a
             `functools.partial`, or a function defined in another function is not allowed, because many of them can
             have the same name. If you edit the function, also rename it or use another `directory`. Otherwise,
-            `train` loads the run of the old function.
+            `train` loads the run of the old function. For the same reason, two scripts or notebooks that each define
+            a function of the same name need different directories.
 
     Returns:
         A `Run`.
@@ -189,6 +190,12 @@ def _check(data, config):
         raise ValueError(
             "`validation_split` must leave images on both sides or be 0. "
             f"Received: validation_split={config.validation_split} of {len(data.x_train)} images"
+        )
+    labels, images = data.y_train, len(data.x_train)
+    if len(labels) != images or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"`data` must hold one label from 0 to {classes - 1} for each training image. "
+            f"Received: {len(labels)} labels from {labels.min()} to {labels.max()} for {images} images"
         )
     policy = keras.config.dtype_policy()
     if policy.compute_dtype == "float16":
