@@ -163,7 +163,8 @@ class GRUMML(TernaryLayer):
     def call(self, inputs, initial_state=None, mask=None):
         initial_state, mask = _only("initial_state", initial_state), _only("mask", mask)
         if mask is not None:
-            mask_of_steps(mask, *inputs.shape[:2], one_for_all=True)
+            batch, time, _ = inputs.shape
+            mask_of_steps(mask, batch, time, one_for_all=True)
         if self.go_backwards:
             inputs = ops.flip(inputs, axis=1)
             mask = None if mask is None else ops.flip(mask, axis=1)
