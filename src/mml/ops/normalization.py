@@ -12,7 +12,8 @@ def rms_normalize(x):
     """Divide each vector along the last axis by its root mean square: `x / ||x|| * sqrt(features)`.
 
     If the norm `||x||` is below 1e-7, the function divides by 1e-7 instead. So zeros stay zeros, and their gradient
-    is finite. The arithmetic uses float32, or float64 for float64 inputs.
+    is finite. The arithmetic uses float32, or float64 for float64 inputs. On torch, Keras computes parts of it in
+    float32 even then.
 
     Args:
         x: Tensor `[..., features]`. Integers are cast to Keras's default float type.
