@@ -5,6 +5,7 @@ import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -17,7 +18,8 @@ def seed_intervals(values, intervals, xlabel, reference=None):
     Args:
         values: A `pandas.DataFrame` with the columns `panel`, `row` and `value`, one row per seed. Panels and rows
             are drawn in the order in which they first appear.
-        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`.
+        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`. If `low` and
+            `high` are NaN, as for a single seed, the mean has no stroke.
         xlabel: What the values measure, with their unit.
         reference: Position of a dashed line in each panel, or None for no line.
 
@@ -67,7 +69,8 @@ def seed_intervals(values, intervals, xlabel, reference=None):
             dots = values.loc[(values["panel"] == panel) & (values["row"] == row), "value"]
             ax.plot(dots, np.full(len(dots), y - 0.15), marker, color=color, markersize=7, alpha=0.6, label=row)
             mean, low, high = summaries.loc[(panel, row), ["mean", "low", "high"]].astype(float)
-            ax.hlines(y + 0.15, low, high, color=color, linewidth=3)
+            if np.isfinite([low, high]).all():
+                ax.hlines(y + 0.15, low, high, color=color, linewidth=3)
             ax.plot([mean], [y + 0.15], "|", color="black", markersize=13, markeredgewidth=2)
             ax.annotate(
                 f"{mean:.1f}",
@@ -94,8 +97,8 @@ def accuracy_against_costs(points):
 
     Args:
         points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low` and `high`. Costs
-            and models are drawn in the order in which they first appear. A stroke with ends goes from `low` to
-            `high`.
+            and models are drawn in the order in which they first appear. A stroke through a point goes from `low` to
+            `high`. If these are NaN, there is no stroke.
 
     Returns:
         A `matplotlib.figure.Figure` with one axes per cost, one above the other. Models closer to the
@@ -122,7 +125,7 @@ def accuracy_against_costs(points):
     if not (points["value"] > 0).all():
         raise ValueError(f"`points` must hold positive costs. Received: {points['value'].min()}")
     figure, axes = plt.subplots(
-        len(costs), 1, figsize=(6.2, 3 * len(costs) + 0.7), sharey=True, squeeze=False, layout="constrained"
+        len(costs), 1, figsize=(6.2, 2 * len(costs) + 0.7), sharey=True, squeeze=False, layout="constrained"
     )
     for ax, cost in zip(axes[:, 0], costs, strict=True):
         chosen = points[points["cost"] == cost].set_index("model")
@@ -130,8 +133,9 @@ def accuracy_against_costs(points):
             if model not in chosen.index:
                 continue
             row = chosen.loc[model]
-            ax.plot([row["value"]], [row["accuracy"]], marker, color=color, markersize=8, label=model)
-            ax.plot([row["value"]] * 2, [row["low"], row["high"]], "_-k", markersize=9, linewidth=1)
+            if pd.notna(row["low"]) and pd.notna(row["high"]):
+                ax.vlines(row["value"], row["low"], row["high"], color=color, linewidth=2.5)
+            ax.plot([row["value"]], [row["accuracy"]], marker, color=color, markersize=9, label=model)
         low, high = chosen["value"].min(), chosen["value"].max()
         decades = np.log10(high / low)
         subs = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2 else (1,)
