@@ -106,7 +106,9 @@ def factor_range(name, factor, lowest_allowed=True):
         not isinstance(end, bool) and isinstance(end, numbers.Real) and -1 <= float(end) <= 1 for end in pair
     )
     if allowed:
-        lower, upper = sorted(map(float, pair)) if pair is factor else (-abs(float(factor)), abs(float(factor)))
+        lower, upper = sorted(map(float, pair))
+        if pair is not factor:
+            lower, upper = -abs(upper), abs(upper)
     if not allowed or (lower == -1 and not lowest_allowed):
         expected = "one or two numbers in the range [-1, 1]"
         if not lowest_allowed:

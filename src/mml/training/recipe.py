@@ -101,10 +101,6 @@ class TrainingConfig:
             object.__setattr__(self, name, value)
 
 
-def _is_end(share):
-    return 0 < share <= 1
-
-
 def _fraction(name, value):
     return number(name, value, "a number of at least 0 and below 1", lambda fraction: 0 <= fraction < 1)
 
