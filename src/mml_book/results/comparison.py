@@ -18,7 +18,8 @@ The models:
   rounded after training, to bfloat16 and to 8 bits.
 - `narrow float`: the float twin with half of all widths. With its kernels rounded to 8 bits, it takes about as many
   bytes as the packed ternary model.
-- `attention`: the twin with each of its blocks replaced by a pre-norm transformer block with attention.
+- `attention`: the twin with each of its blocks replaced by a pre-norm transformer block with attention, and with
+  learned positions, without which attention cannot tell where a token is.
 - `convolution`: a plain convolutional network. Its kernels have four axes, so Muon leaves them to Adam.
 - `linear`: a linear classifier of pixels.
 
@@ -39,7 +40,7 @@ from mml.data import load_cifar10
 from mml.models import float_vision_mlgru, vision_mlgru
 from mml.models.augmentation import random_layers
 from mml.training import RECIPES
-from mml_book.results import search
+from mml_book.results import image_model, search
 from mml_book.results.table import TrainedRows
 
 TEST_IMAGES = 1017
@@ -62,21 +63,24 @@ def narrow_float(config, images=None):
 
 
 def attention(config, images=None):
-    """Build the float twin with each of its blocks replaced by a pre-norm transformer block.
+    """Build the float twin with learned positions, and with pre-norm transformer blocks instead of its own.
 
     The widths of the heads add up to the width of a token. The feed-forward network has two matrices and the twin's
     has three. It is 1.5 times as wide, so both have the same number of weights.
     """
-    return search.with_other_blocks(float_vision_mlgru(config, images), _attention_block)
+    model = image_model.with_positions(config, images, quantization="float")
+    return search.with_other_blocks(model, _attention_block)
 
 
 def _attention_block(x, block):
     (tokens, width), name = x.shape[1:], block.name
     normalized = layers.LayerNormalization(name=f"{name}_norm_1")(x)
-    # One matrix for queries, keys and values: Muon takes kernels with two axes only.
-    projected = layers.Dense(3 * width, name=f"{name}_qkv")(normalized)
+    # Three kernels with two axes each: Muon takes no others, and it should orthogonalize them separately.
     queries, keys, values = (
-        ops.reshape(part, (-1, tokens, HEADS, width // HEADS)) for part in ops.split(projected, 3, axis=-1)
+        ops.reshape(
+            layers.Dense(width, name=f"{name}_{role}")(normalized), (-1, tokens, HEADS, width // HEADS)
+        )  # [B, N, heads, D/heads]
+        for role in ("query", "key", "value")
     )
     attended = ops.reshape(ops.dot_product_attention(queries, keys, values), (-1, tokens, width))
     x = x + layers.Dense(width, name=f"{name}_output")(attended)  # [B, N, D]

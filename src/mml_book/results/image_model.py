@@ -45,9 +45,9 @@ def without_shift(config, images):
     return _exchanged(config, images, VisionBlockMML, _BlockWithoutShift)
 
 
-def with_positions(config, images=None):
+def with_positions(config, images=None, quantization="ternary"):
     """Build the model with a learned vector for each position, which is added to its token."""
-    return _exchanged(config, images, PatchEmbedding, PatchEmbedding, with_positions=True)
+    return _exchanged(config, images, PatchEmbedding, PatchEmbedding, quantization, with_positions=True)
 
 
 def without_pooling(config, images):
@@ -55,7 +55,7 @@ def without_pooling(config, images):
     return _exchanged(config, images, keras.layers.GlobalAveragePooling1D, keras.layers.Flatten)
 
 
-def _exchanged(config, images, old, new, **changes):
+def _exchanged(config, images, old, new, quantization="ternary", **changes):
     """Build the model with all layers of class `old` replaced by layers of class `new`."""
 
     def exchange(layer):
@@ -66,7 +66,7 @@ def _exchanged(config, images, old, new, **changes):
         kept = {"name": layer.name} if new is keras.layers.Flatten else layer.get_config()
         return new.from_config(kept | changes)
 
-    return keras.models.clone_model(vision_mlgru(config, images), clone_function=exchange)
+    return keras.models.clone_model(vision_mlgru(config, images, quantization), clone_function=exchange)
 
 
 def _model(**changes):
