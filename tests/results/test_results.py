@@ -14,7 +14,7 @@ from mml import models
 from mml.data import CIFAR10_CLASSES, ImageDataset
 from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru
 from mml.packing import save_packed
-from mml.training import RECIPES, TrainingConfig
+from mml.training import RECIPES, TrainingConfig, compile_model
 from mml_book.results import __main__ as results
 from mml_book.results import comparison, image_model, inference, preset, search, seeds, worth
 from mml_book.results.table import agree, fingerprint, read_recipe
@@ -340,6 +340,18 @@ def test_attention_of_the_comparison_knows_where_a_token_is():
     embedding = model.get_layer("embedding")
     assert embedding.quantization == "float"
     assert embedding.positions.embeddings.shape == (64, 8)
+
+
+def test_convolution_of_the_comparison_is_that_of_keras_and_muon_takes_it():
+    model = comparison.convolution(RECIPE.model)
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 48)).astype("float32")
+    layer = [layer for layer in model.layers if isinstance(layer, comparison._Convolution)][1]
+    peer = keras.layers.Conv2D(48, 3, padding="same", use_bias=False)
+    peer.build(x.shape)
+    peer.kernel.assign(np.reshape(layer.kernel, (3, 3, 48, 48)))
+    np.testing.assert_allclose(layer(x), peer(x), rtol=1e-5, atol=1e-5)
+    compile_model(model, RECIPE, steps=10)
+    assert not model.optimizer._should_use_adamw(layer.kernel)
 
 
 def test_rounded_kernels():

@@ -13,7 +13,7 @@ class DenseMML(TernaryLayer):
     """Dense layer whose product needs only additions and subtractions (BitLinear).
 
     The layer normalizes its input (`RMSNorm`) and rounds it to 8-bit integers. It rounds the kernel to -1, 0,
-    and 1, and scales the product of the two back: `y = activation(x_quantized @ w_ternary * scales + bias)`. The
+    and 1, and scales the product of the two back: `y = activation(n_quantized @ w_ternary * scales + bias)`. The
     kernel variable remains a float matrix. Each forward pass rounds it again, so training can continue at any time.
     Gradients reach the kernel and the input through the straight-through estimator (see `mml.ops.bit_linear`).
 

@@ -22,7 +22,8 @@ class GLUMML(TernaryLayer):
             smallest positive multiple of 256 that is at least `2 * hidden_ratio * features // 3`.
         intermediate_size: Width between the products.
         activation: Name or function applied to the gate.
-        per_feature_gain: Whether the norms' gains have one value per feature (see `RMSNorm`).
+        per_feature_gain: Whether the first norm's gain has one value per feature (see `RMSNorm`). The gain of the
+            second norm, between the products, always does.
         quantization: State of the ternary products (see `DenseMML`).
 
     Call arguments:

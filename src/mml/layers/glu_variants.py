@@ -140,8 +140,8 @@ class SeGLUMML(_NamedGLUMML):
     (2, 5, 8)
 
     Reference:
-        Klambauer et al., "Self-Normalizing Neural Networks", 2017, arXiv:1706.02515, equation 2, instead of
-        the gate's sigmoid.
+        Klambauer et al., "Self-Normalizing Neural Networks", 2017, arXiv:1706.02515, equation 2, for the
+        activation (SELU), which replaces the gate's sigmoid.
     """
 
     fixed_activation = "selu"
@@ -171,7 +171,7 @@ class BilinearMML(_NamedGLUMML):
     (2, 5, 8)
 
     Reference:
-        Shazeer, "GLU Variants Improve Transformer", 2020, arXiv:2002.05202, equation 5.
+        Shazeer, "GLU Variants Improve Transformer", 2020, arXiv:2002.05202, equation 6.
     """
 
     fixed_activation = "linear"

@@ -14,8 +14,8 @@ class GridScanMML(TernaryLayer):
 
     Each scan visits all tokens, without a reset at the end of a line. `"right"` goes through the rows from the first
     token to the last, and `"left"` goes the same way back. `"down"` goes through the columns, and `"up"` goes the
-    same way back. The outputs are always in raster order. When blocks alternate between directions, each token
-    sees the whole image.
+    same way back. The outputs are always in raster order. When blocks alternate between opposite directions, such
+    as `"right"` and `"left"`, each token sees the whole image.
 
     Args:
         units: Size of the state and of the output.

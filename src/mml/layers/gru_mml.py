@@ -11,21 +11,22 @@ from mml.validation import divides, mask_of_steps, positive_integer
 class GRUMML(TernaryLayer):
     """Matmul-free gated linear recurrence over a sequence, the token mixer of a block (MLGRU).
 
-    The forget gate `f`, the candidate `c`, and the output gate `g` all depend only on the input:
+    The forget gate `f`, the candidate `c`, and the output gate `o` depend only on the input. The state and the
+    output are
 
-    `h_t = f_t * h_(t-1) + (1 - f_t) * c_t`, `y_t = (g_t * h_t) @ W_o + b_o`.
+    `h_t = f_t * h_(t-1) + (1 - f_t) * c_t`, `y_t = (o_t * h_t) @ W + b`.
 
     No gate sees the state, so each projection runs once over the whole sequence. Only the element-wise recurrence,
     `mml.ops.linear_recurrence`, runs from token to token.
 
-    Arguments, masks, and states follow `keras.layers.GRU`. A masked step leaves the state unchanged and repeats the
-    output of the previous step. Before the first unmasked step, the output is 0. So a padded sequence gives the same
-    result as the sequence without its padding.
+    Masks, states, `return_sequences`, `return_state`, and `go_backwards` work as in `keras.layers.GRU`. A masked
+    step leaves the state unchanged and repeats the output of the previous step. Before the first unmasked step, the
+    output is 0. So a padded sequence gives the same result as the sequence without its padding.
 
     Args:
         units: Size of the state and of the output.
         fully_mml: Whether the output gate and the output projection are ternary too. If not, they are `Dense` layers.
-            `AttentionMML` has the other default. Both are those of keras-matmulless.
+            In `AttentionMML`, the default is True. Both defaults come from keras-matmulless.
         num_heads: Number of groups that the state is divided into. The recurrence is element-wise, so the number does
             not change the result. It must divide `units`.
         activation: Name or function applied to the candidate.

@@ -21,7 +21,8 @@ class Patches(keras.layers.Layer):
         inputs: Tensor `[batch, height, width, channels]` of any dtype.
 
     Returns:
-        Tensor `[batch, patches, patch_size * patch_size * channels]` of the same dtype.
+        Tensor `[batch, patches, patch_size * patch_size * channels]`. Integers keep their dtype. Keras casts floats
+        to the layer's compute dtype.
 
     Raises:
         ValueError: If a size is not a positive integer, if `padding` is neither of the two options, or if the patches

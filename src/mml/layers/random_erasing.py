@@ -12,8 +12,8 @@ class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
     in the first row or column.
 
     Args:
-        factor: Range of the probability that an image is erased, from which each call draws one. As in Keras's layer,
-            a number `p` stands for `(0, p)`. Pass `(1, 1)` to erase a patch of each image.
+        factor: Range from which each image draws the probability that it is erased. As in Keras's layer, a number
+            `p` stands for `(0, p)`. Pass `(1, 1)` to erase a patch of each image.
         scale: Range of the fraction of the image that is erased.
         fill_value: Value of the erased pixels; None for noise.
         value_range: Range of the pixel values, to which `fill_value` is clipped.

@@ -10,7 +10,7 @@ class _RandomLayer(keras.layers.Layer):
     """Base class of layers that save their random state with the weights.
 
     A resumed run then draws the same numbers as a run without the interruption. Keras does not save this state.
-    These layers are off except in training, whereas Keras's own are on by default.
+    Layers for images are off except in training, whereas Keras's own are on by default.
     """
 
     def call(self, inputs, training=False):
@@ -125,7 +125,7 @@ def neighbors(coordinates, size):
         size: Number of pixels in the line.
 
     Returns:
-        List of two pairs: an int32 tensor of indices from 0 to `size - 1`, and a tensor of weights. The two
+        List of two pairs, each an int32 tensor of indices from 0 to `size - 1` and a tensor of weights. The two
         weights add up to 1.
 
     Example:

@@ -35,9 +35,9 @@ class TernaryLayer(keras.layers.Layer):
     def quantize(self, mode, type_check=True, config=None):
         """Turn a built ternary layer into a packed one, following Keras's quantization protocol.
 
-        In a version of Keras that knows this mode (3.16), `keras.Model.quantize("ternary")` calls this method on each
-        layer. The same version lets you call it on a single layer. The layer's predictions stay the same, but it can
-        no longer be trained.
+        This needs a version of Keras that knows the mode `"ternary"` (3.16 or later). There,
+        `keras.Model.quantize("ternary")` calls this method on each layer, and you can also call it on a single one.
+        The layer's predictions stay the same, but it can no longer be trained.
 
         Args:
             mode: `"ternary"`.

@@ -9,8 +9,8 @@ class TokenShift(keras.layers.Layer):
     """Layer that lets each token see its four neighbors in the image, without weights or arithmetic.
 
     Each of the four neighbors (left, right, above, and below) provides an eighth of the features, rounded down. The
-    other half stays. Beyond the edges of the image there are zeros, and a masked token also gives its neighbors
-    zeros.
+    rest, at least half of them, stay. Beyond the edges of the image there are zeros, and a masked token also gives
+    its neighbors zeros.
 
     Args:
         grid: Rows and columns of tokens in an image. Tokens are in raster order.

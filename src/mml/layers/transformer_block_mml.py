@@ -21,8 +21,9 @@ class TransformerBlockMML(TernaryLayer):
         num_heads: Passed to `AttentionMML`. It must divide `embedding_dim`, and does not change the result.
         fully_mml: Whether every projection of the token mixer is ternary.
         rate: Dropout rate in `[0, 1]`.
-        per_feature_gain: Whether the norms' gains have one value per feature (see `RMSNorm`). If they do, the
-            block takes sequences of any length.
+        per_feature_gain: Whether all norms' gains have one value per feature (see `RMSNorm`). The block then takes
+            sequences of any length. By default, the gains of its two outer norms and of the first norm in the
+            feed-forward network have one value per position and feature.
         quantization: State of the ternary products (see `DenseMML`).
 
     Call arguments:

@@ -16,8 +16,8 @@ def patchify(images, patch_size, strides=None, padding="valid"):
         patch_size: Edge length of a patch in pixels, a positive integer.
         strides: Pixels from one patch to the next. Defaults to `patch_size`, which must then divide the height and
             the width.
-        padding: `"valid"` for patches that lie within the image, or `"same"` for as many patches as there are
-            strides in the image. As in `keras.ops.conv`, `"same"` pads the image with zeros.
+        padding: `"valid"` for patches that lie within the image, or `"same"` for `ceil(side / strides)`
+            patches along each side. As in `keras.ops.conv`, `"same"` pads the image with zeros.
 
     Returns:
         Tensor `[batch, patches, patch_size * patch_size * channels]` of the same dtype, with
@@ -81,7 +81,7 @@ def _windows(x, axis, count, patch_size, strides):
 
 
 def unpatchify(patches, patch_size, height, width):
-    """Put patches back together: the exact inverse of `patchify`.
+    """Put patches that lie side by side back together: the exact inverse of `patchify` with its defaults.
 
     Args:
         patches: Tensor `[batch, patches, patch_size * patch_size * channels]` of any dtype.

@@ -9,10 +9,10 @@ from mml.ops import hardware
 def linear_recurrence(forget, candidate, initial_state=None):
     """Run `h_t = forget_t * h_(t-1) + (1 - forget_t) * candidate_t` over a whole sequence.
 
-    Neither gate depends on the state, so the recurrence is linear in `h`, and no layer runs inside the loop.
-    On a CPU and on torch, a scan carries `h` from token to token. On other devices, an associative scan needs only
-    `log2(time)` parallel rounds. The two methods round differently. The arithmetic uses the dtype of the arguments,
-    or the wider one if they differ.
+    Neither `forget` nor `candidate` depends on the state, so the recurrence is linear in `h`, and no layer runs
+    inside the loop. On a CPU and on torch, a scan carries `h` from token to token. On other devices, an associative
+    scan needs only `log2(time)` parallel rounds. The two methods round differently. The arithmetic uses the dtype of
+    the arguments, or the wider one if they differ.
 
     Args:
         forget: Float tensor `[batch, time, features]`, in `[0, 1]`: how much of the state is kept.

@@ -20,7 +20,8 @@ The models:
   bytes as the packed ternary model.
 - `attention`: the twin with each of its blocks replaced by a pre-norm transformer block with attention, and with
   learned positions, without which attention cannot tell where a token is.
-- `convolution`: a plain convolutional network. Its kernels have four axes, so Muon leaves them to Adam.
+- `convolution`: a plain convolutional network. Its kernels are stored as matrices, because Keras's Muon leaves
+  kernels with four axes to Adam.
 - `linear`: a linear classifier of pixels.
 
 All but `narrow float` and `linear` have about the same number of weights.
@@ -89,6 +90,24 @@ def _attention_block(x, block):
     return x + layers.Dense(width, name=f"{name}_down")(hidden)  # [B, N, D]
 
 
+class _Convolution(layers.Layer):
+    """A 3×3 convolution without bias, whose kernel is a matrix [9 * channels, filters]."""
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight((9 * input_shape[-1], self.filters), initializer="he_normal", name="kernel")
+
+    def call(self, x):
+        kernel = ops.reshape(self.kernel, (3, 3, x.shape[-1], self.filters))
+        return ops.conv(x, kernel, padding="same", data_format="channels_last")
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
 def convolution(config, images=None):
     """Build a convolutional network: three stages of two layers each, pooling between them and at the end."""
     model = _front(config, images)
@@ -96,7 +115,7 @@ def convolution(config, images=None):
         if stage:
             model.add(layers.MaxPooling2D())
         for _ in range(2):
-            model.add(layers.Conv2D(filters, 3, padding="same", use_bias=False))
+            model.add(_Convolution(filters))
             model.add(layers.BatchNormalization())
             model.add(layers.ReLU())
     model.add(layers.GlobalAveragePooling2D())
