@@ -109,12 +109,12 @@ class _Convolution(layers.Layer):
 
 
 def convolution(config, images=None):
-    """Build a convolutional network: three stages of two layers each, pooling between them and at the end."""
+    """Build a convolutional network of five layers, with pooling after the first, the third, and the last one."""
     model = _front(config, images)
-    for stage, filters in enumerate((48, 96, 182)):
+    for stage, stage_filters in enumerate([(32,), (96, 96), (160, 244)]):
         if stage:
             model.add(layers.MaxPooling2D())
-        for _ in range(2):
+        for filters in stage_filters:
             model.add(_Convolution(filters))
             model.add(layers.BatchNormalization())
             model.add(layers.ReLU())
