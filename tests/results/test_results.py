@@ -344,11 +344,11 @@ def test_attention_of_the_comparison_knows_where_a_token_is():
 
 def test_convolution_of_the_comparison_is_that_of_keras_and_muon_takes_it():
     model = comparison.convolution(RECIPE.model)
-    x = np.random.default_rng(0).normal(size=(2, 8, 8, 48)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 32)).astype("float32")
     layer = [layer for layer in model.layers if isinstance(layer, comparison._Convolution)][1]
-    peer = keras.layers.Conv2D(48, 3, padding="same", use_bias=False)
+    peer = keras.layers.Conv2D(96, 3, padding="same", use_bias=False)
     peer.build(x.shape)
-    peer.kernel.assign(np.reshape(layer.kernel, (3, 3, 48, 48)))
+    peer.kernel.assign(np.reshape(layer.kernel, (3, 3, 32, 96)))
     np.testing.assert_allclose(layer(x), peer(x), rtol=1e-5, atol=1e-5)
     compile_model(model, RECIPE, steps=10)
     assert not model.optimizer._should_use_adamw(layer.kernel)
@@ -363,7 +363,19 @@ def test_rounded_kernels():
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, bias_initializer="ones")])
     model.layers[0].kernel.assign(kernel)
-    rounded = comparison.with_rounded_kernels(model, comparison.to_int8)
-    np.testing.assert_array_equal(rounded.get_weights()[0], comparison.to_int8(kernel))
-    np.testing.assert_array_equal(rounded.get_weights()[1], 1)
+    rounded, bias = comparison.rounded_kernels(model.weights, comparison.to_int8)
+    np.testing.assert_array_equal(rounded, comparison.to_int8(kernel))
+    np.testing.assert_array_equal(bias, 1)
     np.testing.assert_array_equal(model.get_weights()[0], kernel)
+
+
+def test_rounding_keeps_what_the_normalization_knows():
+    images = load_noise(0.1, "cifar10").x_train
+    model = comparison.linear(RECIPE.model, images)
+    before = np.asarray(model(images[:8].astype("float32")))
+    for form, tolerance in {"": 0, "bfloat16_": 0.02, "int8_": 0.02}.items():
+        kept = model.get_weights()
+        model.set_weights(comparison.rounded_kernels(model.weights, comparison.ROUNDINGS[form]))
+        after = np.asarray(model(images[:8].astype("float32")))
+        model.set_weights(kept)
+        np.testing.assert_allclose(after, before, atol=tolerance * np.abs(before).max())
