@@ -76,16 +76,17 @@ def test_split_out_of_range(split):
         load_cifar10(split)
 
 
-def test_split_that_leaves_nothing(npz):
+@pytest.mark.parametrize("split", [1e-6, 2e-5], ids=["no image", "no test image"])
+def test_split_that_leaves_nothing(npz, split):
     np.savez(npz, **arrays())
-    with pytest.raises(ValueError, match="at least one image"):
-        load_cifar10(1e-6)
+    with pytest.raises(ValueError, match=f"one training image and one test image. Received: split={split}"):
+        load_cifar10(split)
 
 
 @pytest.mark.parametrize("source", ["auto", "digits"])
 def test_split_beyond_the_source_says_how_much_there_is(npz, source):
     np.savez(npz, **arrays())
-    with pytest.raises(ValueError, match=r"holds .* Ask for at most 0\.0") as error:
+    with pytest.raises(ValueError, match=r"the source \(.*\) holds only .* Ask for at most 0\.0") as error:
         load_cifar10(0.5, source)
     most = float(str(error.value).split("at most ")[1].split(",")[0])
     assert len(load_cifar10(most, source).x_train) == pytest.approx(50_000 * most)
@@ -119,7 +120,7 @@ def test_digits_are_divided_as_cifar10_is():
     most = load_cifar10(0.0299, "digits")  # 1,495 of 1,497 and 299 of 300
     np.testing.assert_array_equal(most.y_train[:, 0], labels[:1495])
     np.testing.assert_array_equal(most.y_test[:, 0], labels[1497 : 1497 + 299])
-    with pytest.raises(ValueError, match="holds 1,497 and 300. Ask for at most 0.0299,"):
+    with pytest.raises(ValueError, match="holds only 1,497 and 300. Ask for at most 0.0299,"):
         load_cifar10(0.03, "digits")
 
 
@@ -145,7 +146,9 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [])
     for source in ("digits", "auto"):
-        with pytest.raises(ImportError, match=r"embedded digits needs sklearn. .*pip install 'mml-vision\[book\]'"):
+        with pytest.raises(
+            ImportError, match=r"with handwritten digits needs sklearn. .*pip install 'mml-vision\[book\]'"
+        ):
             load_cifar10(source=source)
 
 

@@ -203,18 +203,21 @@ def test_bad_models_are_named(folder, capsys, command, name):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)]), "Received: 5"),
+        (lambda: keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)]), "Received: input shape 5"),
         (lambda: keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Flatten(), keras.layers.Dense(2)]), "x 2"),
         (lambda: keras.Sequential([keras.Input((None, 8, 3)), keras.layers.GlobalMaxPooling2D()]), "any x 8 x 3"),
-        (lambda: classifier(keras.layers.Dense(1)), "two or more classes. Received: (None, 1)"),
-        (lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Dense(2)]), "Received: (None, 8, 8, 2)"),
+        (lambda: classifier(keras.layers.Dense(1)), "two or more classes. Received: output shape (None, 1)"),
+        (
+            lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Dense(2)]),
+            "Received: output shape (None, 8, 8, 2)",
+        ),
         (lambda: functional(lambda x: [x, x]), "two or more classes"),
         (
             lambda: keras.Model(
                 [a := keras.Input((8, 8, 3)), b := keras.Input((8, 8, 3))],
                 keras.layers.Flatten()(keras.layers.Add()([a, b])),
             ),
-            "unknown",
+            "Received: input shape unknown",
         ),
     ],
 )
@@ -223,7 +226,7 @@ def test_models_of_something_else(folder, tmp_path, capsys, build, message):
     save_packed(build(), path)
     assert main(["predict", "--model", str(path), str(folder / "0.png")]) == 1
     output, errors = capsys.readouterr()
-    assert output == "" and errors.startswith(f"Error: {path} must ") and message in errors
+    assert output == "" and errors.startswith(f"Error: The model in {path} must ") and message in errors
     assert len(errors.splitlines()) == 1
 
 
@@ -240,7 +243,9 @@ def test_outputs_that_are_no_numbers(folder, tmp_path, capsys):
     save_packed(model, tmp_path / "model.safetensors")
     assert main(["predict", "--model", str(tmp_path / "model.safetensors"), str(folder / "0.png")]) == 1
     output, errors = capsys.readouterr()
-    assert output == "" and re.fullmatch(r"Error: .* gives numbers that are not finite for .*0\.png\.\n", errors)
+    assert output == "" and re.fullmatch(
+        r"Error: The model in .* gives outputs that are not finite for .*0\.png\.\n", errors
+    )
 
 
 def test_names_cannot_command_the_terminal(folder, tmp_path, capsys):
@@ -333,7 +338,7 @@ def test_an_architecture_that_does_not_tell(folder, capsys, monkeypatch, config)
     assert main(["info", "named.safetensors"]) == 0
     assert "input    unknown\n" in capsys.readouterr().out
     assert main(["predict", "--model", "named.safetensors", str(folder / "0.png")]) == 1
-    assert "1 or 3 channels. Received: unknown" in capsys.readouterr().err
+    assert "1 or 3 channels. Received: input shape unknown" in capsys.readouterr().err
 
 
 def test_many_names_are_wrapped(tmp_path, capsys):

@@ -94,9 +94,9 @@ def _parser():
     predict = commands.add_parser(
         "predict",
         help="print the most probable classes of images",
-        description=f"Print the {MOST} most probable classes of each image. Images of any size and kind are cropped "
-        "around their center and resized to what the model takes. Files that cannot be read are named on stderr, and "
-        "the exit status is then 1.",
+        description=f"Print the {MOST} most probable classes of each image. Images of any size and format are "
+        "cropped around their center and resized to what the model takes. Files that cannot be read are named on "
+        "stderr, and the exit status is then 1.",
     )
     predict.add_argument("--model", metavar="FILE", help=f"a packed model's file (default: {which})")
     predict.add_argument("images", metavar="IMAGE", nargs="+", help="an image file")
@@ -135,7 +135,8 @@ def _predict(packed, paths):
     sizes_known = shape is not None and all(isinstance(size, int) and size > 0 for size in shape)
     if not sizes_known or len(shape) != 3 or shape[2] not in (1, 3):
         raise ValueError(
-            f"{packed.path} must take images, height x width x 1 or 3 channels. Received: {_shape_text(shape)}"
+            f"The model in {packed.path} must take images of shape height x width x channels, with 1 or 3 channels. "
+            f"Received: input shape {_shape_text(shape)}"
         )
     read, failed = [], 0
     for path in paths:
@@ -150,7 +151,10 @@ def _predict(packed, paths):
     model = packed.build()
     names, outputs = packed.class_names, model.output_shape
     if not isinstance(outputs, tuple) or len(outputs) != 2 or (outputs[1] or 0) < 2:
-        raise ValueError(f"{packed.path} must give one number for each of two or more classes. Received: {outputs}")
+        raise ValueError(
+            f"The model in {packed.path} must give one number per class, for two or more classes. "
+            f"Received: output shape {outputs}"
+        )
     names = names or [f"class {index}" for index in range(outputs[1])]
     if len(names) != outputs[1]:
         raise ValueError(f"{packed.path} must name each of its {outputs[1]} classes. Received: {len(names)} names")
@@ -160,7 +164,7 @@ def _predict(packed, paths):
         rows = model.predict(np.stack([image for _, image in batch]).astype("float32"), verbose=0)
         for (path, _), row in zip(batch, rows.astype("float64"), strict=True):
             if not np.isfinite(row).all():
-                failed = _complain(f"{packed.path} gives numbers that are not finite for {path}.")
+                failed = _complain(f"The model in {packed.path} gives outputs that are not finite for {path}.")
                 continue
             probabilities = row if normalized else _softmax(row)
             print(_one_line(path))

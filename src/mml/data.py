@@ -114,12 +114,14 @@ def _take(split, arrays, class_names, name):
     if n_train > len(x_train) or n_test > len(x_test):
         largest = min(len(x_train) / CIFAR10_TRAIN, len(x_test) / CIFAR10_TEST)
         raise ValueError(
-            f"`split`={split} asks for {n_train:,} training and {n_test:,} test images, but the source, {name}, "
-            f"holds {len(x_train):,} and {len(x_test):,}. Ask for at most {int(largest * 10_000) / 10_000}, or see "
-            "`load_cifar10` for how to get all of CIFAR-10."
+            f"`split`={split} asks for {n_train:,} training and {n_test:,} test images, but the source ({name}) "
+            f"holds only {len(x_train):,} and {len(x_test):,}. Ask for at most {int(largest * 10_000) / 10_000}, "
+            "or see `load_cifar10` for how to get all of CIFAR-10."
         )
     if not n_train or not n_test:
-        raise ValueError(f"`split` must select at least one image. Received: split={split}")
+        raise ValueError(
+            f"`split` must select at least one training image and one test image. Received: split={split}"
+        )
     return ImageDataset(
         x_train[:n_train].copy(),  # a copy, so that the rest does not stay in memory
         y_train[:n_train].copy(),
@@ -228,7 +230,7 @@ def _socket_timeout(seconds):
 
 def _digits():
     """Enlarge scikit-learn's 8x8 handwritten digits to the shapes of CIFAR-10, by bilinear interpolation."""
-    datasets = require("sklearn.datasets", "`load_cifar10` with the embedded digits")
+    datasets = require("sklearn.datasets", "`load_cifar10` with handwritten digits")
     images, labels = datasets.load_digits(return_X_y=True)
     # The center of pixel i, measured in pixels of the digit, and what each of the digit's pixels contributes there.
     position = np.clip((np.arange(32) + 0.5) / 4 - 0.5, 0, 7)

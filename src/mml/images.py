@@ -58,7 +58,7 @@ def read_image(path: str | os.PathLike, height: int, width: int, channels: int) 
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
-            raise ValueError("it is a folder or another special file")
+            raise ValueError("it is a folder or a special file")
         if not path.stat().st_size:
             raise ValueError("it is empty")
         with warnings.catch_warnings():

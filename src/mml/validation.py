@@ -1,5 +1,6 @@
 """Argument checks, which name a wrong argument before any work is lost."""
 
+import contextlib
 import math
 import numbers
 import operator
@@ -38,6 +39,36 @@ def positive_integer(name: str, value: Any) -> int:
     if integer < 1 or isinstance(value, bool):
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
     return integer
+
+
+def positive_integers(name: str, value: Any, expected: str, count: int | None = None) -> tuple[int, ...]:
+    """Return `value` as a tuple of `int`, or raise an error that shows the whole argument.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it.
+        expected: What is allowed, such as `"a tuple of positive integers"`.
+        count: How many integers there must be. By default, any number of them.
+
+    Returns:
+        A tuple of integers of at least 1.
+
+    Raises:
+        ValueError: If `value` is not a tuple or list of `count` positive integers.
+
+    Example:
+
+    >>> from mml.validation import positive_integers
+    >>> positive_integers("head_units", [64, 32], "a tuple of positive integers")
+    (64, 32)
+    >>> positive_integers("head_units", (64, 0), "a tuple of positive integers")
+    Traceback (most recent call last):
+    ValueError: `head_units` must be a tuple of positive integers. Received: head_units=(64, 0)
+    """
+    if isinstance(value, (tuple, list)) and count in (None, len(value)):
+        with contextlib.suppress(ValueError):
+            return tuple(positive_integer(name, size) for size in value)
+    raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
 
 
 def divides(name: str, value: int, whole_name: str, whole: int) -> None:
@@ -188,12 +219,32 @@ def grid_of_tokens(name: str, value: Any) -> tuple[int, int]:
     >>> grid_of_tokens("grid", [8, 8])
     (8, 8)
     """
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(
-            f"`{name}` must be a pair of positive integers: rows and columns. Received: {name}={value!r}"
-        )
-    rows, columns = (positive_integer(name, side) for side in value)
+    rows, columns = positive_integers(name, value, "a pair of positive integers: rows and columns", 2)
     return rows, columns
+
+
+def ternary_values(name: str, value: np.ndarray) -> None:
+    """Check that an array holds only -1, 0, and 1, or raise an error that names the first other value.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it, an array of any shape and number type.
+
+    Raises:
+        ValueError: If there is another value.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from mml.validation import ternary_values
+    >>> ternary_values("w_ternary", np.array([-1, 0, 1]))
+    >>> ternary_values("w_ternary", np.array([1, 0, 2]))
+    Traceback (most recent call last):
+    ValueError: `w_ternary` must hold only -1, 0, and 1. Received: 2
+    """
+    others = value[(value != -1) & (value != 0) & (value != 1)]
+    if others.size:
+        raise ValueError(f"`{name}` must hold only -1, 0, and 1. Received: {others[0]}")
 
 
 def mask_of_steps(mask: Any, batch: int | None, steps: int | None, one_for_all: bool = False) -> None:

@@ -186,7 +186,7 @@ def test_a_float_layer_rounds_nothing():
     assert_equals_oracle(
         layer, lambda x, kernel, bias, gain: oracle.rms_norm(x, gain) @ kernel + bias, (2, 5, 8), count=1
     )
-    with pytest.raises(ValueError, match="float state, so it has no ternary kernel"):
+    with pytest.raises(ValueError, match="must be ternary or packed .* Received: quantization='float'"):
         layer.ternary_kernel()
 
 
@@ -197,8 +197,8 @@ KERNEL = np.ones((7, 8), "int8")
     "w_ternary, w_scale, message",
     [
         (np.ones((8, 7), "int8"), 1.0, r"`w_ternary` must have the shape \[units, features\] = \[7, 8\]"),
-        (2 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0, and 1"),
-        (0.5 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0, and 1"),
+        (2 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0, and 1. Received: 2"),
+        (0.5 * KERNEL, 1.0, "`w_ternary` must hold only -1, 0, and 1. Received: 0.5"),
         (KERNEL, -1.0, "`w_scale` must be a finite number above 0"),
         (KERNEL, 0.0, "`w_scale` must be a finite number above 0"),
         (KERNEL, np.nan, "`w_scale` must be a finite number above 0"),

@@ -54,8 +54,9 @@ def test_a_grid_must_be_a_pair(grid):
 @pytest.mark.parametrize("side", [0, -1, 2.5, "4", None, True])
 def test_its_sides_must_be_positive_integers(side):
     for grid in ((side, 2), (2, side)):
-        with pytest.raises(ValueError, match=rf"`grid` must be a positive integer. Received: grid={side!r}"):
+        with pytest.raises(ValueError, match="`grid` must be a pair of positive integers.* Received: ") as error:
             TokenShift(grid)
+        assert str(error.value).endswith(f"Received: grid={grid}")
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 8), (2, 7, 8), (2, 8), (2, 2, 3, 8)], ids=str)

@@ -42,9 +42,11 @@ def test_every_batch_can_be_shared(images, expected):
 
 
 def test_what_cannot_be_shared():
-    with pytest.raises(ValueError, match="`batch_size` must be a multiple of the 3 devices.*batch_size=16"):
+    with pytest.raises(
+        ValueError, match="`batch_size` must be a multiple of 3, the number of devices.*batch_size=16"
+    ):
         ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=3)
-    with pytest.raises(ValueError, match="`devices` must be a multiple of the 3 processes.*devices=8"):
+    with pytest.raises(ValueError, match="`devices` must be a multiple of 3, the number of processes.*devices=8"):
         ShuffledBatches(np.arange(9), np.arange(9), 16, seed=0, devices=8, processes=3)
     for process in (-1, 2):
         with pytest.raises(ValueError, match=f"`process` must be from 0 to 1. Received: process={process}"):

@@ -1,8 +1,10 @@
 """`mml.training.checkpoints`: files that are complete and of the right epoch."""
 
 import keras
+import pytest
 
 from mml.training import Checkpoint
+from mml.training.checkpoints import read_history
 
 
 def test_checkpoint_keeps_the_best(tmp_path):
@@ -28,3 +30,17 @@ def test_checkpoint_never_moves_what_another_epoch_left(tmp_path):
     checkpoint.on_epoch_end(1, {"val_acc": 0.4})
     assert path.read_bytes() == best
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("loss\n0.5\n", "KeyError: 'epoch'"),
+        ("epoch,loss\n0,0.5\n", r"ValueError: it must have a row for each of 2 epochs.* has rows for \[0\]"),
+        ("epoch,loss\n1,0.5\n2,0.4\n", r"ValueError: it must have .* has rows for \[1, 2\]"),
+    ],
+)
+def test_what_is_wrong_with_a_history_is_said(tmp_path, content, reason):
+    (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(ValueError, match=f"history.csv is missing, damaged, .*: {reason}. Delete the folder"):
+        read_history(tmp_path / "history.csv", 2)

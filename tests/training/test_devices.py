@@ -128,7 +128,10 @@ def test_a_run_goes_on_with_another_number_of_devices(data, one_device, tmp_path
 
 def test_a_batch_that_eight_devices_cannot_share(tmp_path):
     (errors,) = finish(Forked(train_distributed, tmp_path / "runs", 8, 20), returncode=1)
-    assert "ValueError: `batch_size` must be a multiple of the 8 devices that share a batch. Received" in errors
+    assert (
+        "ValueError: `batch_size` must be a multiple of 8, the number of devices that share a batch. Received"
+        in errors
+    )
     assert not (tmp_path / "runs").exists()
 
 
@@ -159,7 +162,7 @@ def test_only_data_parallelism(data, tmp_path):
     layout = keras.distribution.LayoutMap(mesh)
     with (
         keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch").scope(),
-        pytest.raises(ValueError, match="must be a `DataParallel`, or none. Received: <ModelParallel"),
+        pytest.raises(ValueError, match="must be a `DataParallel`, or must not be set. Received: <ModelParallel"),
     ):
         train(data, CONFIG, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

@@ -156,15 +156,20 @@ def _costs(model):
     if len(inputs) != 1 or inputs[0].shape[0] is not None or None in inputs[0].shape[1:]:
         shapes = [tuple(tensor.shape) for tensor in inputs]
         raise ValueError(
-            f"`model` must have one input, unknown only in its batch size. Received: input shapes {shapes}"
+            "`model` must have one input whose shape is known except for the batch size. "
+            f"Received: input shapes {shapes}"
         )
 
     # A layer may pad a single row to two for speed, which is not part of the model. So start from two images.
     two, three, four = (_cost_of_batch(model, images) for images in (2, 3, 4))
-    further = {key: three[key] - two[key] for key in three}
-    if further != {key: four[key] - three[key] for key in four}:
-        raise ValueError("`model` must treat each image separately and at the same cost.")
-    return {key: two[key] - further[key] for key in two}, further
+    third = {key: three[key] - two[key] for key in three}
+    fourth = {key: four[key] - three[key] for key in four}
+    if third != fourth:
+        raise ValueError(
+            "`model` must treat each image separately and at the same cost. "
+            f"Received: a model in which a third image costs {third} and a fourth {fourth}"
+        )
+    return {key: two[key] - third[key] for key in two}, third
 
 
 def _cost_of_batch(model, images):

@@ -5,7 +5,7 @@ from keras import activations, constraints, initializers, ops, regularizers
 from mml.layers.rms_norm import RMSNorm, gain_shape
 from mml.layers.ternary_layer import TernaryLayer
 from mml.ops import absmean_ternarize, bit_linear, ternary_linear
-from mml.validation import positive_integer
+from mml.validation import positive_integer, ternary_values
 
 
 @keras.saving.register_keras_serializable(package="mml")
@@ -154,7 +154,10 @@ class DenseMML(TernaryLayer):
         (array([[ 1, -1]], dtype=int8), array(0.75, dtype=float32))
         """
         if self.quantization == "float":
-            raise ValueError(f"Layer {self.name} is in the float state, so it has no ternary kernel.")
+            raise ValueError(
+                f"Layer {self.name} must be ternary or packed to have a ternary kernel. "
+                f"Received: quantization={self.quantization!r}"
+            )
         if self.quantization == "packed":
             return ops.convert_to_numpy(self.w_ternary), ops.convert_to_numpy(self.w_scale)
         ternarize = absmean_ternarize
@@ -198,8 +201,7 @@ class DenseMML(TernaryLayer):
                 f"`w_ternary` must have the shape [units, features] = {list(self.w_ternary.shape)}. "
                 f"Received: w_ternary.shape={w_ternary.shape}"
             )
-        if not np.isin(w_ternary, (-1, 0, 1)).all():
-            raise ValueError("`w_ternary` must hold only -1, 0, and 1.")
+        ternary_values("w_ternary", w_ternary)
         if w_scale.shape != () or not (np.isfinite(w_scale) and w_scale > 0):
             raise ValueError(f"`w_scale` must be a finite number above 0. Received: w_scale={w_scale!r}")
         self.w_ternary.assign(w_ternary.astype("int8"))

@@ -55,12 +55,12 @@ class TernaryLayer(keras.layers.Layer):
         >>> layer.build((None, 4))
         >>> layer.quantize("int8")
         Traceback (most recent call last):
-        NotImplementedError: Layer dense (a DenseMML in the state 'ternary') cannot be quantized to 'int8'.
+        NotImplementedError: `mode` must be 'ternary', and the layer must not be in the state 'float'. Received: ...
         """
         if mode != "ternary" or self.quantization == "float":
             raise NotImplementedError(
-                f"Layer {self.name} (a {type(self).__name__} in the state {self.quantization!r}) cannot be quantized "
-                f"to {mode!r}."
+                "`mode` must be 'ternary', and the layer must not be in the state 'float'. "
+                f"Received: mode={mode!r} for the layer {self.name} in the state {self.quantization!r}"
             )
         for layer in self._flatten_layers(include_self=False, recursive=False):
             if isinstance(layer, TernaryLayer):

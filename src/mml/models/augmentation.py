@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from mml.layers import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
-from mml.validation import number, positive_integer, share
+from mml.validation import number, positive_integers, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +41,10 @@ class Augmentation:
         if not isinstance(self.flip, (bool, np.bool_)):
             raise ValueError(f"`flip` must be a `bool`. Received: flip={self.flip!r}")
         object.__setattr__(self, "flip", bool(self.flip))
-        for name in ("rotation", "zoom", "translation", "erasing"):
+        for name in ("rotation", "translation", "erasing"):
             object.__setattr__(self, name, share(name, getattr(self, name)))
-        number("zoom", self.zoom, "a number of at least 0 and below 1", lambda zoom: zoom < 1)
+        zoom = number("zoom", self.zoom, "a number of at least 0 and below 1", lambda zoom: 0 <= zoom < 1)
+        object.__setattr__(self, "zoom", zoom)
 
 
 def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:
@@ -128,7 +129,6 @@ def image_shape(name: str, value: Any) -> tuple[int, int, int]:
     >>> image_shape("input_shape", [32, 32, 3])
     (32, 32, 3)
     """
-    if not isinstance(value, (tuple, list)) or len(value) != 3:
-        raise ValueError(f"`{name}` must be (height, width, channels). Received: {name}={value!r}")
-    height, width, channels = (positive_integer(name, size) for size in value)
+    expected = "a tuple of three positive integers: height, width, and channels"
+    height, width, channels = positive_integers(name, value, expected, 3)
     return height, width, channels

@@ -10,7 +10,7 @@ from mml.layers import DenseMML, PatchEmbedding, Patches, RMSNorm, VisionBlockMM
 from mml.layers.grid_scan_mml import DIRECTIONS
 from mml.models.augmentation import Augmentation, adapt, image_shape, random_layers
 from mml.ops import patch_grid
-from mml.validation import one_of, positive_integer
+from mml.validation import positive_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +54,13 @@ class VisionMLGRUConfig:
         sizes = ("num_classes", "patch_size", "stem_units", "merge_size", "embedding_dim", "ffn_dim", "num_blocks")
         checked: dict = {name: positive_integer(name, getattr(self, name)) for name in sizes}
         checked["input_shape"] = image_shape("input_shape", self.input_shape)
-        if not isinstance(self.directions, (tuple, list)) or not self.directions:
-            raise ValueError(f"`directions` must be a tuple of directions. Received: directions={self.directions!r}")
-        checked["directions"] = tuple(one_of("directions", direction, DIRECTIONS) for direction in self.directions)
+        is_tuple = isinstance(self.directions, (tuple, list))
+        if not is_tuple or not self.directions or any(each not in DIRECTIONS for each in self.directions):
+            raise ValueError(
+                "`directions` must be a tuple of one or more of 'right', 'left', 'down', and 'up'. "
+                f"Received: directions={self.directions!r}"
+            )
+        checked["directions"] = tuple(self.directions)
         if not isinstance(self.augmentation, Augmentation):
             raise ValueError(
                 f"`augmentation` must be an `Augmentation`. Received: augmentation={self.augmentation!r}"

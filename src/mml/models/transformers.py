@@ -8,7 +8,7 @@ import numpy as np
 from mml.layers import DenseMML, Dropout, PatchEmbedding, Patches, TransformerBlockMML
 from mml.models.augmentation import Augmentation, adapt, image_shape, random_layers
 from mml.ops import patch_grid
-from mml.validation import divides, positive_integer, share
+from mml.validation import divides, positive_integer, positive_integers, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +57,7 @@ class VisionTransformerConfig:
         sizes = ("num_classes", "image_size", "patch_size", "projection_dim", "transformer_layers", "num_heads")
         checked: dict = {name: positive_integer(name, getattr(self, name)) for name in sizes}
         checked["input_shape"] = image_shape("input_shape", self.input_shape)
-        if not isinstance(self.head_units, (tuple, list)):
-            raise ValueError(f"`head_units` must be a tuple of integers. Received: head_units={self.head_units!r}")
-        checked["head_units"] = tuple(positive_integer("head_units", size) for size in self.head_units)
+        checked["head_units"] = positive_integers("head_units", self.head_units, "a tuple of positive integers")
         if not isinstance(self.augmentation, Augmentation):
             raise ValueError(
                 f"`augmentation` must be an `Augmentation`. Received: augmentation={self.augmentation!r}"

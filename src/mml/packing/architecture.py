@@ -101,7 +101,7 @@ def check_layers(model):
             if module.split(".")[0] not in ("keras", "mml"):
                 raise ValueError(
                     "`model` must hold only layers and functions of Keras and mml. "
-                    f"Received: in the layer {layer.name!r}, {module}.{getattr(part, '__name__', part)}"
+                    f"Received: {module}.{getattr(part, '__name__', part)} in the layer {layer.name!r}"
                 )
 
 
@@ -120,7 +120,7 @@ def check_config(config, layer):
     >>> from mml.packing.architecture import check_config
     >>> check_config({"class_name": "system", "module": "os", "config": {}}, "the model")
     Traceback (most recent call last):
-    ValueError: Only layers and functions of Keras and mml that run no custom code can be packed. Received: ...
+    ValueError: A packed model must hold only layers and functions of Keras and mml that run no custom code. ...
     """
     if isinstance(config, (list, tuple)):
         for item in config:
@@ -134,8 +134,8 @@ def check_config(config, layer):
         if not _known(config["class_name"], config.get("module"), config.get("registered_name"), inner):
             what = inner if config["class_name"] == "function" else config["class_name"]
             raise ValueError(
-                "Only layers and functions of Keras and mml that run no custom code can be packed. "
-                f"Received: in the layer {layer!r}, {config.get('module')}.{what}"
+                "A packed model must hold only layers and functions of Keras and mml that run no custom code. "
+                f"Received: {config.get('module')}.{what} in the layer {layer!r}"
             )
     for value in config.values():
         check_config(value, layer)

@@ -60,9 +60,8 @@ def pack(model: keras.Model) -> keras.Model:
         ternary, rest = take_weights(source)
         if ternary and target.quantization != "packed":
             raise ValueError(
-                "`model` must consist of layers of Keras and mml, or of layers whose configuration holds the "
-                f"`quantization` of the ternary layers inside them. Received: the ternary layer {source.path}, whose "
-                "state is in no configuration"
+                "A custom layer in `model` must save the `quantization` of the ternary layers inside it in its "
+                f"configuration. Received: {source.path}, a ternary layer whose `quantization` is not saved"
             )
         give_weights(target, ternary, rest)
     packed.trainable = False
@@ -124,7 +123,7 @@ def save_packed(
     layers = list(named_layers(model))
     names = [name for name, _ in layers]
     if len(set(names)) < len(names):
-        raise ValueError(f"`model` must have layers of different names. Received: {names}")
+        raise ValueError(f"The layers of `model` must have different names. Received: {names}")
     for name, layer in layers:
         ternary, others = take_weights(layer)
         if ternary:
@@ -191,7 +190,8 @@ def _stored(name, array, rest):
         stored = array.astype(rest)
     if not np.isfinite(stored).all():
         raise ValueError(
-            f"`model` must have weights that are finite in {rest}. Received: {name}, which has other values"
+            f"`model` must have weights that are finite in {rest}. "
+            f"Received: {name}, with absolute values up to {np.abs(array).max()}"
         )
     return stored
 

@@ -102,7 +102,10 @@ class PackedFile:
                 ternary = unpack_ternary(store.pop("kernel"), self.ternary_shapes[key]), self.ternary_scales[key]
             give_weights(layer, ternary, store)
         if stores:
-            raise ValueError(f"no layer has the names {list(stores)}")
+            raise ValueError(
+                "The file must hold weights only for layers of its architecture. "
+                f"Received: weights for {list(stores)}"
+            )
 
 
 def read_packed(path: str | os.PathLike) -> PackedFile:
@@ -141,7 +144,8 @@ def read_packed(path: str | os.PathLike) -> PackedFile:
         raise ValueError(f"{path} is not a packed model, or its header is damaged.") from error
     if (file_format, version) != (FORMAT, VERSION):
         raise ValueError(
-            f"{path} must be a {FORMAT!r} of version {VERSION!r}. Received: {file_format!r}, {version!r}"
+            f"{path} must have the format {FORMAT!r}, version {VERSION!r}. "
+            f"Received: format {file_format!r}, version {version!r}"
         )
     if hashlib.sha256(raw.replace(digest_field(digest), digest_field("0" * 64), 1)).hexdigest() != digest:
         raise ValueError(f"{path} is damaged: its contents do not match its checksum.")
@@ -156,7 +160,9 @@ def read_packed(path: str | os.PathLike) -> PackedFile:
         names = None if names is None else tuple(map(str, names))
         return PackedFile(path, len(raw), version, config, names, metadata["rest"], shapes, scales, arrays)
     except Exception as error:  # a file written by other means may hold anything
-        raise ValueError(f"{path} is not a packed model that can be loaded: {error}") from error
+        raise ValueError(
+            f"{path} is not a packed model that can be loaded: {type(error).__name__}: {error}"
+        ) from error
 
 
 def digest_field(digest):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from mml.validation import ternary_values
+
 _TRITS_PER_BYTE = 5  # 3**5 = 243 of 256 values
 _POWERS = 3 ** np.arange(_TRITS_PER_BYTE, dtype="uint8")
 _TRITS = (np.arange(243, dtype="uint8")[:, None] // _POWERS % 3).astype("int8") - 1  # [243, 5]
@@ -35,8 +37,7 @@ def pack_ternary(w_ternary: np.ndarray) -> np.ndarray:
         3**5 = 243 values fit into a byte. This is 1.6 bits per weight, close to the minimum of log2(3) = 1.585.
     """
     w_ternary = np.asarray(w_ternary)
-    if not _is_ternary(w_ternary):
-        raise ValueError("`w_ternary` must hold only -1, 0, and 1.")
+    ternary_values("w_ternary", w_ternary)
     trits = w_ternary.astype("int8").reshape(-1)
     filled = np.ones(-(-trits.size // _TRITS_PER_BYTE) * _TRITS_PER_BYTE, "uint8")
     filled[: trits.size] += trits.view("uint8")  # -1 is 255, which wraps around to 0
@@ -77,7 +78,7 @@ def unpack_ternary(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         raise ValueError(f"`packed` must hold bytes below {len(_TRITS)}. Received: {packed.max()}")
     trits = np.take(_TRITS, packed, axis=0).reshape(-1)
     if trits[size:].any():
-        raise ValueError("`packed` must be padded with zeros.")
+        raise ValueError(f"`packed` must pad its last byte with weights of 0. Received: {trits[size:].tolist()}")
     return trits[:size].reshape(shape)
 
 
@@ -114,11 +115,12 @@ def additions_only_product(x_quantized: np.ndarray, w_ternary: np.ndarray) -> np
             "`x_quantized` must be int8 [rows, features], with fewer than 2**24 features. "
             f"Received: {x_quantized.dtype} {list(x_quantized.shape)}"
         )
-    if w_ternary.ndim != 2 or w_ternary.shape[1] != x_quantized.shape[1] or not _is_ternary(w_ternary):
+    if w_ternary.ndim != 2 or w_ternary.shape[1] != x_quantized.shape[1]:
         raise ValueError(
-            f"`w_ternary` must hold only -1, 0, and 1, in the shape [units, {x_quantized.shape[1]}]. "
-            f"Received: {w_ternary.dtype} {list(w_ternary.shape)}"
+            f"`w_ternary` must have the shape [units, {x_quantized.shape[1]}]. "
+            f"Received: w_ternary.shape={w_ternary.shape}"
         )
+    ternary_values("w_ternary", w_ternary)
     product = np.zeros((len(x_quantized), len(w_ternary)), "int32")
     for unit, weights in enumerate(w_ternary):
         for feature in np.flatnonzero(weights == 1):
@@ -126,7 +128,3 @@ def additions_only_product(x_quantized: np.ndarray, w_ternary: np.ndarray) -> np
         for feature in np.flatnonzero(weights == -1):
             product[:, unit] -= x_quantized[:, feature]
     return product
-
-
-def _is_ternary(array):
-    return bool(np.all((array == 0) | (array == 1) | (array == -1)))

@@ -35,11 +35,17 @@ def take_weights(layer):
     if isinstance(layer, DenseMML) and layer.quantization != "float":
         kernel = [layer.kernel] if layer.quantization == "ternary" else [layer.w_ternary, layer.w_scale]
         if not all(np.isfinite(ops.convert_to_numpy(part)).all() for part in kernel):
-            raise ValueError(f"`model` must have finite weights. Received: the kernel of {layer.path}")
+            raise ValueError(
+                "`model` must have finite weights. "
+                f"Received: values that are not finite in the kernel of {layer.path}"
+            )
         own: dict = {}
         layer.save_own_variables(own)
         if len(own) > len(kernel) + (layer.bias is not None):
-            raise ValueError(f"A `DenseMML` with other weights of its own cannot be packed. Received: {layer.path}")
+            raise ValueError(
+                "Each `DenseMML` in `model` must own only a kernel and a bias. "
+                f"Received: {layer.path}, which also owns other weights"
+            )
         ternary = layer.ternary_kernel()
         if layer.bias is not None:
             rest["bias"] = layer.bias
@@ -75,7 +81,8 @@ def give_weights(layer, ternary, rest):
     packed = isinstance(layer, DenseMML) and layer.quantization == "packed"
     if packed != (ternary is not None):
         raise ValueError(
-            f"A packed `DenseMML` must get a ternary kernel, and other layers must not. Received: {layer.name}"
+            "A packed `DenseMML` must get a ternary kernel, and other layers must not. "
+            f"Received: {layer.name} {'without' if packed else 'with'} a ternary kernel"
         )
     if not packed:
         layer.load_own_variables(rest)

@@ -63,12 +63,12 @@ class ShuffledBatches(keras.utils.PyDataset):
         self.processes = positive_integer("processes", processes)
         if batch_size % devices:
             raise ValueError(
-                f"`batch_size` must be a multiple of the {devices} devices that share a batch. "
+                f"`batch_size` must be a multiple of {devices}, the number of devices that share a batch. "
                 f"Received: batch_size={batch_size}"
             )
         if devices % processes:
             raise ValueError(
-                f"`devices` must be a multiple of the {processes} processes. Received: devices={devices}"
+                f"`devices` must be a multiple of {processes}, the number of processes. Received: devices={devices}"
             )
         if not 0 <= process < processes:
             raise ValueError(f"`process` must be from 0 to {processes - 1}. Received: process={process!r}")
@@ -90,7 +90,7 @@ class ShuffledBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
+            raise IndexError(f"`index` must be from 0 to {len(self) - 1}. Received: index={index}")
         chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         size = min(self.batch_size, math.ceil(len(self.x) / self.devices) * self.devices)
         filled = np.resize(chosen, size)  # repeats the batch's first images at its end

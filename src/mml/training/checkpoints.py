@@ -140,14 +140,16 @@ def read_history(path: str | os.PathLike, epochs: int) -> list[dict[str, float]]
         with open(path, newline="") as file:
             rows = list(csv.DictReader(file))[:epochs]
         records = [{name: float(value) for name, value in row.items()} | {"epoch": int(row["epoch"])} for row in rows]
+        found = [record["epoch"] for record in records]
+        if found != list(range(epochs)):
+            raise ValueError(f"it must have a row for each of {epochs} epochs, in order, but has rows for {found}")
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _damaged(Path(path), error) from error
-    if [record["epoch"] for record in records] != list(range(epochs)):
-        raise _damaged(Path(path), f"it must have a row for each of {epochs} epochs")
     return records
 
 
-def _damaged(path, reason):
+def _damaged(path, error):
     return ValueError(
-        f"{path} is missing, damaged, or from another model: {reason}. Delete the folder {path.parent} to start over."
+        f"{path} is missing, damaged, or from another model: {type(error).__name__}: {error}. "
+        f"Delete the folder {path.parent} to start over."
     )

@@ -54,7 +54,9 @@ def current_place() -> Place:
     if distribution is None:
         return Place()
     if not isinstance(distribution, keras.distribution.DataParallel):
-        raise ValueError(f"The distribution must be a `DataParallel`, or none. Received: {distribution}")
+        raise ValueError(
+            f"The Keras distribution must be a `DataParallel`, or must not be set. Received: {distribution}"
+        )
     import jax  # a Keras distribution runs on JAX
 
     place = Place(distribution.device_mesh.devices.size, jax.process_index(), jax.process_count())

@@ -166,8 +166,8 @@ def _optimizer(model, config, steps):
         return keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
     if steps is None:
         raise ValueError(
-            "`steps` must be the number of steps in the run for Muon, a schedule, or weight decay that ends. "
-            "Received: steps=None"
+            "`steps` must be the number of steps in the run if `config` has optimizer='muon', schedule='cosine', or "
+            "`decay_until` below 1. Received: steps=None"
         )
     learning_rate = config.learning_rate
     if config.schedule == "cosine":

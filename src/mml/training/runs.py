@@ -188,8 +188,8 @@ def _check(data, config):
     n_train = int(len(data.x_train) * (1 - config.validation_split))
     if n_train == 0 or (config.validation_split and n_train == len(data.x_train)):
         raise ValueError(
-            "`validation_split` must leave images on both sides or be 0. "
-            f"Received: validation_split={config.validation_split} of {len(data.x_train)} images"
+            "`validation_split` must be 0, or leave at least one image for training and one for validation. "
+            f"Received: validation_split={config.validation_split} with {len(data.x_train)} images"
         )
     labels, images = data.y_train, len(data.x_train)
     if len(labels) != images or labels.min() < 0 or labels.max() >= classes:
