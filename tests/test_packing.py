@@ -134,7 +134,7 @@ def test_unpack_refuses_a_byte_that_no_five_weights_have(byte):
 def test_unpack_refuses_other_sizes_and_filling():
     with pytest.raises(ValueError, match="must have 2 bytes for 6 weights"):
         unpack_ternary(np.array([121], "uint8"), (2, 3))
-    with pytest.raises(ValueError, match=r"pad its last byte with weights of 0. Received: \[0, 0, 1, 0\]"):
+    with pytest.raises(ValueError, match=r"pad its last byte with weights of 0. Received: \[0, 0, 0, 1\]"):
         unpack_ternary(np.array([121, 122 + 81], "uint8"), (2, 3))
 
 
