@@ -16,7 +16,7 @@ from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru
 from mml.packing import save_packed
 from mml.training import RECIPES, TrainingConfig, compile_model
 from mml_book.results import __main__ as results
-from mml_book.results import comparison, image_model, inference, preset, search, seeds
+from mml_book.results import comparison, image_model, inference, preset, search, seeds, worth
 from mml_book.results.table import agree, fingerprint, read_recipe
 
 MODEL = VisionTransformerConfig(image_size=24, projection_dim=8, num_heads=2, transformer_layers=1, head_units=(8,))
@@ -95,6 +95,13 @@ def test_seeds(run):
     for images in (5, 10):
         hits = table[f"accuracy_{images}"] * images
         np.testing.assert_allclose(hits, hits.round(), atol=1e-3)
+
+
+def test_worth(run):
+    small = {"TrainingConfig": lambda: CONFIG, "load_cifar10": load_noise}
+    table = run(worth, SEEDS={0.01: range(1)}, TEST_IMAGES=10, **small)
+    assert_same_columns(table, "worth")
+    assert list(table["model"]) == list(BUILD)
 
 
 def test_inference(run, monkeypatch, capsys):
