@@ -151,6 +151,28 @@ def share(name: str, value: Any) -> float:
     return number(name, value, "a number from 0 to 1", lambda share: 0 <= share <= 1)
 
 
+def fraction(name: str, value: Any) -> float:
+    """Return `value` as a `float`, or raise an error that names the argument.
+
+    Args:
+        name: Name of the argument.
+        value: What was passed for it.
+
+    Returns:
+        A `float` of at least 0 and below 1.
+
+    Raises:
+        ValueError: If `value` is not a number of at least 0 and below 1 (a `bool` is not one).
+
+    Example:
+
+    >>> from mml.validation import fraction
+    >>> fraction("validation_split", 0.1)
+    0.1
+    """
+    return number(name, value, "a number of at least 0 and below 1", lambda fraction: 0 <= fraction < 1)
+
+
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of the choices, or raise an error that names the argument.
 

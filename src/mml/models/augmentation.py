@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from mml.layers import RandomErasing, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
-from mml.validation import number, positive_integers, share
+from mml.validation import fraction, positive_integers, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Augmentation:
         object.__setattr__(self, "flip", bool(self.flip))
         for name in ("rotation", "translation", "erasing"):
             object.__setattr__(self, name, share(name, getattr(self, name)))
-        zoom = number("zoom", self.zoom, "a number of at least 0 and below 1", lambda zoom: 0 <= zoom < 1)
-        object.__setattr__(self, "zoom", zoom)
+        object.__setattr__(self, "zoom", fraction("zoom", self.zoom))
 
 
 def random_layers(augmentation: Augmentation) -> list[keras.layers.Layer]:

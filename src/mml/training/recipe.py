@@ -9,7 +9,7 @@ from keras import ops
 
 from mml.models import VisionMLGRUConfig, VisionTransformerConfig
 from mml.training.optimizers import AdamW, Muon
-from mml.validation import number, one_of, positive_integer, share
+from mml.validation import fraction, number, one_of, positive_integer, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,15 +82,15 @@ class TrainingConfig:
             "weight_decay": number(
                 "weight_decay", self.weight_decay, "a number of at least 0", lambda decay: decay >= 0
             ),
-            "validation_split": _fraction("validation_split", self.validation_split),
+            "validation_split": fraction("validation_split", self.validation_split),
             "seed": _seed(self.seed),
             "optimizer": one_of("optimizer", self.optimizer, ("adamw", "muon")),
             "schedule": one_of("schedule", self.schedule, ("constant", "cosine")),
-            "warmup": _fraction("warmup", self.warmup),
+            "warmup": fraction("warmup", self.warmup),
             "decay_until": number(
                 "decay_until", self.decay_until, "a number above 0 and up to 1", lambda end: 0 < end <= 1
             ),
-            "label_smoothing": _fraction("label_smoothing", self.label_smoothing),
+            "label_smoothing": fraction("label_smoothing", self.label_smoothing),
             "keep": one_of("keep", self.keep, ("best", "last")),
         }
         if checked["warmup"] and checked["schedule"] == "constant":
@@ -99,10 +99,6 @@ class TrainingConfig:
             )
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-
-
-def _fraction(name, value):
-    return number(name, value, "a number of at least 0 and below 1", lambda fraction: 0 <= fraction < 1)
 
 
 def _seed(value):
