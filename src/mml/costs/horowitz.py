@@ -47,6 +47,8 @@ def energy(operations: "pandas.DataFrame", memory: "pandas.DataFrame") -> "panda
     - 16-bit integers cost as much as 32-bit ones, bfloat16 as much as float16, and Booleans as much as 8-bit
       integers.
     - Weights come from DRAM, at the lower end of its range. Activations go to and from a cache of 1 MB.
+    - The memory traffic of element-wise operations is left out. Ternary weights do not reduce it, so this favors
+      ternary models.
 
     Args:
         operations: The result of `count_operations`.

@@ -22,7 +22,7 @@ from mml_book.results import comparison, image_model, preset, search, seeds, wor
 # Minutes on two CPU cores where nothing else runs, and the function that writes the table into a file.
 TABLES = {
     "seeds": (5, seeds.main),
-    "image_model_accuracy": (35, image_model.accuracy),
+    "image_model_accuracy": (10, image_model.accuracy),
     "comparison_tuning": (60, comparison.tuning),
     "preset": (90, preset.main),
     "search": (95, search.main),
@@ -47,7 +47,7 @@ def main(arguments=None):
     keep_freed_memory()
     for name in options.tables or TABLES:
         minutes, write = TABLES[name]
-        print(f"{name}: up to {minutes} minutes", flush=True)
+        print(f"{name}: about {minutes} minutes", flush=True)
         start = time.monotonic()
         write(options.folder / f"{name}.csv")
         print(f"{name}: done after {(time.monotonic() - start) / 60:.1f} minutes", flush=True)

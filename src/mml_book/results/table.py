@@ -8,7 +8,7 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,10 @@ def provenance(data: ImageDataset) -> dict[str, str]:
 
 @functools.cache
 def machine() -> dict[str, str]:
-    """Name the processor, and the commit of the package.
+    """Name the processor, and the commit of the packages.
 
     Returns:
-        A dictionary of columns. The commit ends in `+changes` if the package had uncommitted changes.
+        A dictionary of columns. The commit ends in `+changes` if the packages had uncommitted changes.
 
     Example:
 
@@ -71,7 +71,7 @@ def machine() -> dict[str, str]:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "../../mml/*.py")
+    changed = git("status", "--porcelain", "--", "../../*.py")
     return {
         "processor": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
         "commit": git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else ""),
@@ -170,6 +170,27 @@ def identity(config: TrainingConfig, build: Callable[..., keras.Model] | None = 
 _fingerprint_once = functools.cache(fingerprint)
 
 
+def is_current(row: Mapping[str, Any], made_by: dict[str, str]) -> bool:
+    """Return whether today's code would make a row again.
+
+    Args:
+        row: A row of a table.
+        made_by: What `identity` returns for the run.
+
+    Returns:
+        True if the recipe and the function that builds the model are the same, and the fingerprints agree.
+
+    Example:
+
+    >>> from mml_book.results.table import is_current
+    >>> made_by = {"recipe": "{}", "build": "vision_mlgru", "fingerprint": "2.30 2.20 2.10"}
+    >>> is_current({"model": "ternary"} | made_by, made_by), is_current(made_by | {"build": "linear"}, made_by)
+    (True, False)
+    """
+    same = all(row[name] == made_by[name] for name in ("recipe", "build"))
+    return same and agree(row["fingerprint"], made_by["fingerprint"])
+
+
 def read_recipe(row: dict[str, Any]) -> tuple[TrainingConfig, Callable[..., keras.Model]]:
     """Return the recipe of a row, and the function that built its model.
 
@@ -231,7 +252,7 @@ class TrainedRows:
         data: Callable[[], ImageDataset],
         build: Callable[..., keras.Model] | None = None,
     ) -> None:
-        """Train from an empty compilation cache, score the model and write the table, unless the row is current.
+        """Train a model, score it, and write the table, unless the row is current.
 
         Args:
             key: The columns that identify the row. A row with the same key is replaced.
@@ -241,10 +262,8 @@ class TrainedRows:
         """
         made_by = identity(config, build)
         others = [row for row in self.rows if any(row[column] != key[column] for column in key)]
-        for row in self.rows:
-            same = all(row[name] == made_by[name] for name in ("recipe", "build"))
-            if row not in others and same and agree(row["fingerprint"], made_by["fingerprint"]):
-                return
+        if any(row not in others and is_current(row, made_by) for row in self.rows):
+            return
         images = data()
         jax.clear_caches()
         start = time.perf_counter()
