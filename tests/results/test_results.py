@@ -310,9 +310,10 @@ def test_models_of_about_the_same_number_of_weights():
         assert sizes[name] == pytest.approx(sizes["ternary"], rel=0.015)
 
 
-def test_the_narrow_float_model_in_8_bits_is_about_as_large_as_the_packed_file(tmp_path):
+@pytest.mark.parametrize("build", [comparison.narrow_float, comparison.narrow_convolution])
+def test_the_narrow_models_in_8_bits_are_about_as_large_as_the_packed_file(build, tmp_path):
     save_packed(vision_mlgru(), tmp_path / "ternary.safetensors")
-    narrow = comparison.narrow_float(VisionMLGRUConfig())
+    narrow = build(VisionMLGRUConfig())
     kernels = [weight for weight in narrow.weights if weight.path.endswith("/kernel")]
     others = sum(np.prod(weight.shape) for weight in narrow.weights) - sum(np.prod(k.shape) for k in kernels)
     scales = sum(kernel.shape[-1] for kernel in kernels)

@@ -22,9 +22,10 @@ The models:
   learned positions, without which attention cannot tell where a token is.
 - `convolution`: a plain convolutional network. Its kernels are stored as matrices, because Keras's Muon leaves
   kernels with four axes to Adam.
+- `narrow convolution`: the same with half as many filters, for the same reason as `narrow float`.
 - `linear`: a linear classifier of pixels.
 
-All but `narrow float` and `linear` have about the same number of weights.
+All but the narrow models and `linear` have about the same number of weights.
 """
 
 import dataclasses
@@ -108,13 +109,13 @@ class _Convolution(layers.Layer):
         return {**super().get_config(), "filters": self.filters}
 
 
-def convolution(config, images=None):
+def convolution(config, images=None, stages=((32,), (64, 64), (128, 128), (280,))):
     """Build a convolutional network of six layers, whose filters double with each halving of the image.
 
     It has about as many weights as the twin, and takes fewer multiplications.
     """
     model = _front(config, images)
-    for stage, stage_filters in enumerate([(32,), (64, 64), (128, 128), (280,)]):
+    for stage, stage_filters in enumerate(stages):
         if stage:
             model.add(layers.MaxPooling2D())
         for filters in stage_filters:
@@ -124,6 +125,11 @@ def convolution(config, images=None):
     model.add(layers.GlobalAveragePooling2D())
     model.add(layers.Dense(config.num_classes, name="head"))
     return model
+
+
+def narrow_convolution(config, images=None):
+    """Build the convolutional network with half as many filters."""
+    return convolution(config, images, ((16,), (32, 32), (64, 64), (140,)))
 
 
 def linear(config, images=None):
@@ -148,6 +154,7 @@ MODELS = {
     "narrow float": narrow_float,
     "attention": attention,
     "convolution": convolution,
+    "narrow convolution": narrow_convolution,
     "linear": linear,
 }
 
