@@ -115,7 +115,8 @@ def signature(app, what, name, obj, options, arguments, returned):
     """Show the arguments of a layer's own `__init__`, because Keras wraps `__new__`, which accepts anything."""
     if what == "class" and obj.__module__.split(".")[0] == "mml":
         own = inspect.signature(obj.__init__)
-        return str(own.replace(parameters=list(own.parameters.values())[1:])), None
+        parameters = list(own.parameters.values())[1:]
+        return str(own.replace(parameters=parameters, return_annotation=inspect.Signature.empty)), None
     return None
 
 
