@@ -75,7 +75,7 @@ def test_steps_and_limit_labels_each_bar_with_seconds_and_multiples_of_the_limit
     (ax,) = figures.steps_and_limit(steps, limit=0.25).axes
     assert [bar.get_width() for bar in ax.patches] == [0.5, 1.25]
     assert texts(ax.get_yticklabels()) == ["this book", "a transformer of\nequal size"]
-    assert texts(ax.texts) == ["the limit: 0.25 s", "0.50 s = 2.0 ×", "1.2 s = 5.0 ×"]
+    assert texts(ax.texts) == ["the limit: 0.25 s", "0.50 s, 2.0 times the limit", "1.2 s, 5.0 times the limit"]
     (spread,) = ax.collections
     assert [segment[:, 0].tolist() for segment in spread.get_segments()] == [[0.4, 0.6], [1.0, 1.5]]
     assert [list(line.get_xdata()) for line in ax.lines] == [[0.25, 0.25]]

@@ -7,7 +7,7 @@ from matplotlib.ticker import PercentFormatter
 
 
 def scores_with_errors(scores, chance):
-    """Draw scores with error bars of two standard errors, and mark the values of a random guess.
+    """Draw scores with error bars of two standard errors, cut off at 0 and 1, and mark the values of a random guess.
 
     Args:
         scores: A `pandas.DataFrame` with the columns `score` and `standard error`, indexed by name.
@@ -25,11 +25,13 @@ def scores_with_errors(scores, chance):
     """
     figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
     rows = np.arange(len(scores))
-    axes.errorbar(scores["score"], rows, xerr=2 * scores["standard error"], fmt="o", markersize=9, capsize=5)
+    score, reach = scores["score"], 2 * scores["standard error"]
+    bars = np.minimum(reach, [score, 1 - score])  # no score is below 0 or above 1
+    axes.errorbar(score, rows, xerr=bars, fmt="o", markersize=9, capsize=5)
     axes.plot(chance, rows, "|", color="0.3", markersize=22, markeredgewidth=2, label="guessing")
     axes.set(yticks=rows, yticklabels=scores.index, xlim=(0, 1.04), ylim=(len(rows) - 0.5, -0.5), xlabel="test score")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)  # no spot inside is free for all scores
+    figure.legend(loc="outside upper right")  # no spot inside is free for all scores
     return figure
 
 

@@ -304,7 +304,7 @@ def time_constants(panels, marks):
     for ax in grid[:, 0]:
         ax.set_ylabel("tokens")
     for ax in grid[-1]:
-        ax.set_xlabel("feature")
+        ax.set_xlabel("feature, sorted")
     for ax in grid.flat[len(panels) :]:
         ax.remove()
     handles, labels = grid[0, 0].get_legend_handles_labels()

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from keras import ops
+from matplotlib.patheffects import withStroke
 
 from mml.ops import patch_grid, patchify, unpatchify
 
@@ -243,24 +244,25 @@ def patch_maps(maps, image=None):
     return figure
 
 
-_GAP = 2  # white pixels between two patches
+_GAP = 2  # gray pixels between two patches
 
 
 def _draw_grid(axis, image, patch_size):
     height, width, _ = image.shape
     axis.imshow(image, extent=(0, width, height, 0))
     axis.grid(False)
+    outlined = {"color": "white", "linewidth": 0.8, "path_effects": [withStroke(linewidth=2, foreground="0.3")]}
     for y in range(0, height + 1, patch_size):
-        axis.axhline(y, color="white", linewidth=0.8)
+        axis.axhline(y, **outlined)
     for x in range(0, width + 1, patch_size):
-        axis.axvline(x, color="white", linewidth=0.8)
+        axis.axvline(x, **outlined)
 
 
 def _apart(patches, patch_size, height, width):
     rows, columns = patch_grid(height, width, patch_size)
     whole = ops.convert_to_numpy(unpatchify(patches[None], patch_size, height, width))[0]
     squares = whole.reshape(rows, patch_size, columns, patch_size, -1)
-    white = 255 if whole.dtype == np.uint8 else 1
+    gray = 128 if whole.dtype == np.uint8 else 0.5  # bright patches stand out as well as dark ones
     padding = [(0, 0), (0, _GAP), (0, 0), (0, _GAP), (0, 0)]
-    apart = np.pad(squares, padding, constant_values=white)
+    apart = np.pad(squares, padding, constant_values=gray)
     return apart.reshape(rows * (patch_size + _GAP), columns * (patch_size + _GAP), -1)[:-_GAP, :-_GAP]
