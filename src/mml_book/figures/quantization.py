@@ -4,6 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
+from mml_book.figures.charts import COLORS
+
 # Colors that color-blind readers can distinguish: minus is orange, plus is blue, and zero is gray.
 MINUS, ZERO, PLUS = "#D55E00", "#BDBDBD", "#0072B2"
 
@@ -203,8 +205,9 @@ def latent_descent(losses, latents):
         left.plot(values, color=color, linestyle=style, linewidth=2, label=label)
     left.set(title="loss", xlabel="step", ylabel="mean squared error")
     left.legend(fontsize="small")
-    for weight, dashes in zip(np.asarray(latents).T, ("-", "-.", ":", (0, (5, 1))), strict=False):
-        right.plot(weight, linestyle=dashes, linewidth=2, color=PLUS)
+    for weight, dashes, color in zip(np.asarray(latents).T, ("-", "-.", ":", (0, (5, 1))), COLORS, strict=False):
+        right.plot(weight, linestyle=dashes, linewidth=2, color=color)
+    right.axhspan(-0.5, 0.5, color="black", alpha=0.07)  # rounded to 0
     for border in (-0.5, 0.5):
         right.axhline(border, color="black", linestyle="--", linewidth=1)
     for height, name in ((0.9, "rounded to 1"), (0, "rounded to 0"), (-0.9, "rounded to −1")):

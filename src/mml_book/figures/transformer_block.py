@@ -187,9 +187,10 @@ def through_depth(panels):
         1, len(panels), figsize=(3.75 * len(panels), 3.3), squeeze=False, layout="constrained"
     )
     for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
-        styles = zip((BLUE, ORANGE, GREEN), "osD", ("-", "--", ":"), strict=True)  # equal curves stay visible
-        for (label, values), (color, marker, style) in zip(curves.items(), styles, strict=False):
-            ax.plot(values, color=color, marker=marker, linestyle=style, linewidth=2, label=label)
+        # Where curves are equal, the smaller marks lie on the larger ones.
+        styles = zip((BLUE, ORANGE, GREEN), "osD", (11, 8, 4), ("-", "--", ":"), strict=True)
+        for (label, values), (color, marker, size, style) in zip(curves.items(), styles, strict=False):
+            ax.plot(values, color=color, marker=marker, markersize=size, linestyle=style, linewidth=2, label=label)
         ax.set(title=title, xlabel="after block", xticks=range(len(values)))
         ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
     axes[0, 0].legend(fontsize="small")
