@@ -5,6 +5,8 @@ import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mml_book.figures.charts import COLORS, MARKERS
@@ -16,7 +18,8 @@ def seed_intervals(values, intervals, xlabel, reference=None):
     Args:
         values: A `pandas.DataFrame` with the columns `panel`, `row` and `value`, one row per seed. Panels and rows
             are drawn in the order in which they first appear.
-        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`.
+        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`. If `low` and
+            `high` are NaN, as for a single seed, the mean has no stroke.
         xlabel: What the values measure, with their unit.
         reference: Position of a dashed line in each panel, or None for no line.
 
@@ -66,7 +69,8 @@ def seed_intervals(values, intervals, xlabel, reference=None):
             dots = values.loc[(values["panel"] == panel) & (values["row"] == row), "value"]
             ax.plot(dots, np.full(len(dots), y - 0.15), marker, color=color, markersize=7, alpha=0.6, label=row)
             mean, low, high = summaries.loc[(panel, row), ["mean", "low", "high"]].astype(float)
-            ax.hlines(y + 0.15, low, high, color=color, linewidth=3)
+            if np.isfinite([low, high]).all():
+                ax.hlines(y + 0.15, low, high, color=color, linewidth=3)
             ax.plot([mean], [y + 0.15], "|", color="black", markersize=13, markeredgewidth=2)
             ax.annotate(
                 f"{mean:.1f}",
@@ -93,12 +97,12 @@ def accuracy_against_costs(points):
 
     Args:
         points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low` and `high`. Costs
-            and models are drawn in the order in which they first appear. A model may have several points per cost,
-            for example one for each number format. A line joins them in their order.
+            and models are drawn in the order in which they first appear. A stroke through a point goes from `low` to
+            `high`. If these are NaN, there is no stroke.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per cost, one above the other. A bar through each point goes from
-        `low` to `high`. Models closer to the top left are better.
+        A `matplotlib.figure.Figure` with one axes per cost, one above the other. Models closer to the
+        top left are better.
 
     Raises:
         ValueError: If there is no point, if there are more than eight models (there are eight markers), or if a cost
@@ -121,34 +125,33 @@ def accuracy_against_costs(points):
     if not (points["value"] > 0).all():
         raise ValueError(f"`points` must hold positive costs. Received: {points['value'].min()}")
     figure, axes = plt.subplots(
-        len(costs), 1, figsize=(6.2, 3 * len(costs) + 0.7), sharey=True, squeeze=False, layout="constrained"
+        len(costs), 1, figsize=(6.2, 2 * len(costs) + 0.7), sharey=True, squeeze=False, layout="constrained"
     )
-    handles = {}
     for ax, cost in zip(axes[:, 0], costs, strict=True):
-        panel = points[points["cost"] == cost]
+        chosen = points[points["cost"] == cost].set_index("model")
         for model, color, marker in zip(models, COLORS, MARKERS, strict=False):
-            shown = panel[panel["model"] == model]
-            if shown.empty:
+            if model not in chosen.index:
                 continue
-            (handles[model],) = ax.plot(
-                shown["value"], shown["accuracy"], f"-{marker}", color=color, markersize=8, label=model
-            )
-            below, above = shown["accuracy"] - shown["low"], shown["high"] - shown["accuracy"]
-            ax.errorbar(
-                shown["value"], shown["accuracy"], (below, above), fmt="none", ecolor="black", elinewidth=1, capsize=4
-            )
-        low, high = panel["value"].min(), panel["value"].max()
+            row = chosen.loc[model]
+            if pd.notna(row["low"]) and pd.notna(row["high"]):
+                ax.vlines(row["value"], row["low"], row["high"], color=color, linewidth=2.5)
+            ax.plot([row["value"]], [row["accuracy"]], marker, color=color, markersize=9, label=model)
+        low, high = chosen["value"].min(), chosen["value"].max()
         decades = np.log10(high / low)
         subs = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2 else (1,)
         ax.set(xscale="log", xlabel=cost, ylabel="accuracy in %", xlim=(low / 1.6, high * 1.6))
         ax.xaxis.set_major_locator(LogLocator(subs=subs))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
+    names = list(models)
+    handles: dict[str, Artist] = {}
+    for ax in axes[:, 0]:
+        handles.update(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(
-        [handles[model] for model in models],
-        list(models),
+        [handles[name] for name in names],
+        names,
         loc="outside lower center",
-        ncols=min(len(models), 3),
+        ncols=min(len(names), 3),
         frameon=False,
     )
     return figure

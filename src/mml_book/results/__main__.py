@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from mml.memory import keep_freed_memory
-from mml_book.results import comparison, image_model, preset, search, seeds
+from mml_book.results import comparison, image_model, preset, search, seeds, worth
 
 # Minutes on two CPU cores where nothing else runs, and the function that writes the table into a file.
 TABLES = {
@@ -27,6 +27,7 @@ TABLES = {
     "preset": (90, preset.main),
     "search": (95, search.main),
     "comparison": (100, comparison.main),
+    "worth": (120, worth.main),
     "image_model_ablation": (210, image_model.ablation),
 }
 
