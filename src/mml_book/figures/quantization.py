@@ -19,7 +19,7 @@ def ternary_histogram(w, w_ternary, scale):
         scale: The scale of the weights. `w` is about `w_ternary * scale`.
 
     Returns:
-        A `matplotlib.figure.Figure` with two axes, before and after. The color of a bar in the first axes shows
+        A `matplotlib.figure.Figure` with two axes, before above after. The color of a bar in the first axes shows
         which value its weights become.
 
     Example:
@@ -35,7 +35,7 @@ def ternary_histogram(w, w_ternary, scale):
     >>> plt.close(figure)
     """
     w, w_ternary, scale = np.ravel(w), np.ravel(w_ternary), float(scale)
-    figure, (before, after) = plt.subplots(1, 2, figsize=(7.5, 3.2), width_ratios=(3, 2), layout="constrained")
+    figure, (before, after) = plt.subplots(2, 1, figsize=(5.5, 6), height_ratios=(3, 2), layout="constrained")
     # The thresholds between values, at half the scale, are edges of bins, so that no bar needs two colors.
     width = scale / 6
     edges = width * np.arange(np.floor(np.min(w) / width), np.ceil(np.max(w) / width) + 1)
@@ -50,8 +50,8 @@ def ternary_histogram(w, w_ternary, scale):
     for threshold in (-scale / 2, scale / 2):
         before.axvline(threshold, color="black", linestyle="--", linewidth=1)
     before.set(title="before: latent weights", xlabel="weight (dashed: ± half the scale)", ylabel="number of weights")
-    before.margins(y=0.2)  # room for the legend
-    before.legend(fontsize="small", loc="upper center", ncols=3, columnspacing=1, handlelength=1, framealpha=1)
+    before.margins(y=0.25)  # room for the legend
+    before.legend(loc="upper center", ncols=3, columnspacing=1, handlelength=1, framealpha=1)
 
     counts = [np.count_nonzero(w_ternary == value) for value in values]
     bars = after.bar(range(3), counts, color=(MINUS, ZERO, PLUS))
