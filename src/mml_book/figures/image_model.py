@@ -53,7 +53,12 @@ def overlapping_windows(image, patch_size, strides, positions):
     whole, cut = figure.subfigures(1, 2, squeeze=False, width_ratios=(3, 1))[0]
     ax = whole.subplots()
     ax.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
-    ax.set(xticks=range(0, width + 1, 8), yticks=range(0, height + 1, 8), xlabel="column of pixels", ylabel="row of pixels")
+    ax.set(
+        xticks=range(0, width + 1, 8),
+        yticks=range(0, height + 1, 8),
+        xlabel="column of pixels",
+        ylabel="row of pixels",
+    )
     ax.grid(visible=False)
     for axis, (row, column), color in zip(
         cut.subplots(len(positions), 1, squeeze=False)[:, 0], positions, COLORS, strict=False
