@@ -85,5 +85,5 @@ def test_mixing_cost_is_logarithmic_and_marks_numbers_of_tokens():
     assert drawn["linear"] == [1, 10, 100]
     assert drawn["square"] == [1, 100, 10_000]
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-    assert [text.get_text() for text in ax.texts] == ["book"]
+    assert [text.get_text() for text in ax.texts] == ["book\n50 tokens"]
     assert any(list(line.get_xdata()) == [50, 50] for line in ax.lines)

@@ -247,7 +247,7 @@ def trials(differences, noise):
     ['+1.5', '-0.2']
     >>> plt.close(figure)
     """
-    figure, ax = plt.subplots(figsize=(6.2, 0.32 * len(differences) + 1), layout="constrained")
+    figure, ax = plt.subplots(figsize=(5.5, 0.32 * len(differences) + 1), layout="constrained")
     rows = np.arange(len(differences))
     ax.axvspan(-noise, noise, color="0.85", label="within chance")
     ax.axvline(0, color="black", linestyle="--", linewidth=1.2)
@@ -261,12 +261,11 @@ def trials(differences, noise):
             textcoords="offset points",
             horizontalalignment="left" if difference >= 0 else "right",
             verticalalignment="center",
-            fontsize="small",
         )
     ax.set(yticks=rows, yticklabels=differences.index, ylim=(len(rows) - 0.5, -0.5))
-    ax.set_xlabel("difference in validation accuracy, in percentage points")
-    ax.margins(x=0.2)  # room for the labels
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
+    ax.set_xlabel("difference in percentage points")
+    ax.margins(x=0.25)  # room for the labels
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 

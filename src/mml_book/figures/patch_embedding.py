@@ -34,7 +34,9 @@ def matrix_product(left, right, product):
     """
     pictures = [(name, np.asarray(values)) for part in (left, right, product) for name, values in part.items()]
     widths = [values.shape[1] for _, values in pictures]
-    figure, axes = plt.subplots(1, 3, figsize=(7.5, 3.8), width_ratios=widths, layout="constrained")
+    cell = 4.5 / sum(widths)  # in inches
+    height = cell * max(values.shape[0] for _, values in pictures) + 0.9  # the rest is for the labels
+    figure, axes = plt.subplots(1, 3, figsize=(5.7, height), width_ratios=widths, layout="constrained")
     for ax, sign, (name, values) in zip(axes, ("", "· ", "= "), pictures, strict=True):
         largest = 3 * np.std(values) or 1
         ax.imshow(values, cmap=SIGNED, vmin=-largest, vmax=largest)
@@ -44,14 +46,14 @@ def matrix_product(left, right, product):
 
 
 def matrices(named):
-    """Draw small matrices side by side, with the number in each cell.
+    """Draw small matrices, with the number in each cell.
 
     Args:
         named: Maps a title to a matrix `[rows, columns]` of numbers. The color shows a number's sign and, within
             each matrix, its size.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per matrix.
+        A `matplotlib.figure.Figure` with one axes per matrix, in rows of at most nine columns of numbers.
 
     Example:
 
@@ -63,24 +65,21 @@ def matrices(named):
     >>> plt.close(figure)
     """
     named = {title: np.asarray(matrix) for title, matrix in named.items()}
-    columns = [matrix.shape[1] for matrix in named.values()]
-    rows = max(matrix.shape[0] for matrix in named.values())
-    figure, axes = plt.subplots(
-        1,
-        len(named),
-        figsize=(0.62 * sum(columns) + 0.25 * len(named), 0.5 * rows + 0.5),
-        width_ratios=columns,
-        squeeze=False,
-        layout="constrained",
-    )
-    for ax, (title, matrix) in zip(axes[0], named.items(), strict=True):
+    rows, columns = np.max([matrix.shape for matrix in named.values()], axis=0)
+    across = int(np.clip(9 // columns, 1, len(named)))
+    down = -(-len(named) // across)
+    size = (0.62 * columns + 0.2) * across, (0.5 * rows + 0.5) * down
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+    for ax in axes.flat[len(named) :]:
+        ax.remove()
+    for ax, (title, matrix) in zip(axes.flat, named.items(), strict=False):
         largest = np.max(np.abs(matrix)) or 1
         ax.imshow(matrix, cmap=SIGNED, vmin=-largest, vmax=largest, aspect="auto")
         for (row, column), value in np.ndenumerate(matrix):
             strong = abs(value) > 0.6 * largest
             # Adding 0 turns -0 into 0.
             ax.text(column, row, f"{value + 0:.3g}", ha="center", va="center", color="white" if strong else "black")
-        ax.set_title(title, fontsize="medium")
+        ax.set_title(title)
         ax.set_xticks(np.arange(matrix.shape[1] - 1) + 0.5, [])
         ax.set_yticks(np.arange(matrix.shape[0] - 1) + 0.5, [])
         ax.grid(True, color="white", linewidth=2)
@@ -105,12 +104,20 @@ def similarity_by_distance(panels):
     [1, 2]
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(7.5, 3.3), sharey=True, squeeze=False, layout="constrained")
-    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
+    figure, axes = plt.subplots(
+        len(panels),
+        1,
+        figsize=(5.2, 2.7 * len(panels)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax, (title, curves) in zip(axes[:, 0], panels.items(), strict=True):
         ax.axhline(0, color="black", linewidth=0.8)
         for (label, values), color, marker in zip(curves.items(), (PLUS, MINUS), "os", strict=False):
             ax.plot(np.arange(1, len(values) + 1), values, color=color, marker=marker, linewidth=2, label=label)
-        ax.set(title=title, xlabel="patches apart")
-    axes[0, 0].set_ylabel("mean cosine similarity")
-    axes[0, 0].legend(fontsize="small", loc="upper right")
+        ax.set(title=title, ylabel="mean cosine similarity")
+    axes[-1, 0].set_xlabel("patches apart")
+    axes[0, 0].legend(loc="upper right")
     return figure

@@ -84,14 +84,14 @@ def rounding_errors(named):
     >>> plt.close(figure)
     """
     figure, axes = plt.subplots(
-        1, len(named), figsize=(3.75 * len(named), 3.2), sharey=True, squeeze=False, layout="constrained"
+        len(named), 1, figsize=(5.2, 2.6 * len(named)), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
-    for ax, (title, (exact, rounded)) in zip(axes[0], named.items(), strict=True):
+    for ax, (title, (exact, rounded)) in zip(axes[:, 0], named.items(), strict=True):
         exact, rounded = np.ravel(exact), np.ravel(rounded)
         largest = np.max(np.abs(exact))
         ax.plot(exact / largest, (rounded - exact) / largest, ".", markersize=2, color=PLUS, rasterized=True)
-        ax.set(title=title, xlabel="exact value / largest")
-    axes[0, 0].set_ylabel("error / largest value")
+        ax.set(title=title, ylabel="error / largest value", xticks=(-1, -0.5, 0, 0.5, 1))
+    axes[-1, 0].set_xlabel("exact value / largest")
     return figure
 
 
@@ -200,21 +200,19 @@ def latent_descent(losses, latents):
     2
     >>> plt.close(figure)
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2), layout="constrained")
+    figure, (above, below) = plt.subplots(2, 1, figsize=(5.2, 5.6), sharex=True, layout="constrained")
     for (label, values), color, style in zip(losses.items(), (MINUS, PLUS, "black"), ("--", "-", ":"), strict=False):
-        left.plot(values, color=color, linestyle=style, linewidth=2, label=label)
-    left.set(title="loss", xlabel="step", ylabel="mean squared error")
-    left.legend(fontsize="small")
+        above.plot(values, color=color, linestyle=style, linewidth=2, label=label)
+    above.set(title="loss", ylabel="mean squared error")
+    above.legend()
     for weight, dashes, color in zip(np.asarray(latents).T, ("-", "-.", ":", (0, (5, 1))), COLORS, strict=False):
-        right.plot(weight, linestyle=dashes, linewidth=2, color=color)
-    right.axhspan(-0.5, 0.5, color="black", alpha=0.07)  # rounded to 0
+        below.plot(weight, linestyle=dashes, linewidth=2, color=color)
+    below.axhspan(-0.5, 0.5, color="black", alpha=0.07)  # rounded to 0
     for border in (-0.5, 0.5):
-        right.axhline(border, color="black", linestyle="--", linewidth=1)
+        below.axhline(border, color="black", linestyle="--", linewidth=1)
     for height, name in ((0.9, "rounded to 1"), (0, "rounded to 0"), (-0.9, "rounded to −1")):
-        right.text(
-            0.98, height, name, transform=right.get_yaxis_transform(), ha="right", va="center", fontsize="small"
-        )
-    right.set(title="latent weights", xlabel="step", ylim=(-1.3, 1.3))
+        below.text(0.98, height, name, transform=below.get_yaxis_transform(), ha="right", va="center")
+    below.set(title="latent weights, in units of the scale", xlabel="step", ylim=(-1.3, 1.3))
     return figure
 
 

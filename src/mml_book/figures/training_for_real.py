@@ -26,13 +26,13 @@ def data_parallel(devices, images_each=4):
     >>> import matplotlib.pyplot as plt
     >>> from mml_book import figures
     >>> figure = figures.data_parallel(2)
-    >>> [text.get_text() for text in figure.axes[0].texts if "device" in text.get_text()]
-    ['device 0', 'device 1']
+    >>> [text.get_text() for text in figure.axes[0].texts if text.get_text().isdigit()]
+    ['0', '1']
     >>> plt.close(figure)
     """
     positive_integer("devices", devices)
     positive_integer("images_each", images_each)
-    figure, axes = plt.subplots(figsize=(7.6, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.5, 4.2), layout="constrained")
     gap, box, size = 0.25, 1.0, 1.0 / images_each
     step = box + gap
     width = devices * step - gap
@@ -52,19 +52,18 @@ def data_parallel(devices, images_each=4):
             axes.add_patch(Rectangle(corner, size, 0.42, facecolor=color, edgecolor="white", linewidth=0.8))
         arrow((batch_left + box / 2, rows["the batch"]), (middle, rows["weights"] + 0.55))
         axes.add_patch(Rectangle((left, rows["weights"]), box, 0.55, facecolor="0.88", edgecolor="0.4"))
-        axes.text(middle, rows["weights"] + 0.37, f"device {device}", ha="center", va="center", fontsize=8)
-        axes.text(middle, rows["weights"] + 0.15, "all weights", ha="center", va="center", fontsize=7)
+        axes.text(middle, rows["weights"] + 0.27, str(device), ha="center", va="center")
         arrow((middle, rows["weights"]), (middle, rows["gradient"] + 0.42))
         axes.add_patch(Rectangle((left, rows["gradient"]), box, 0.42, facecolor=color, edgecolor="none", alpha=0.75))
         arrow((middle, rows["gradient"]), (middle, rows["mean"] + 0.42))
     axes.add_patch(Rectangle((0, rows["mean"]), width, 0.42, facecolor="C1", alpha=0.5, edgecolor="none"))
     axes.text(
-        width / 2, rows["mean"] + 0.21, "mean of the gradients, sent back to all: each takes the same step",
-        ha="center", va="center", fontsize=9,
+        width / 2, rows["mean"] + 0.21, "mean of the gradients, for all devices",
+        ha="center", va="center",
     )  # fmt: skip
-    for text, y in (("the batch,\nsplit", 3.46), ("the same\non each", 2.28), ("gradient of\nits share", 1.21)):
-        axes.text(-0.2, y, text, ha="right", va="center", fontsize=9)
-    axes.set(xlim=(-0.19 * width - 0.3, width + 0.05), ylim=(-0.3, 3.8))
+    for text, y in (("batch,\nsplit", 3.46), ("device:\nall weights", 2.28), ("gradient of\nits share", 1.21)):
+        axes.text(-0.2, y, text, ha="right", va="center")
+    axes.set(xlim=(-0.32 * width - 0.3, width + 0.05), ylim=(-0.3, 3.8))
     axes.axis("off")
     return figure
 
@@ -101,7 +100,7 @@ def losses_apart(first, second, names):
             f"Received: {list(first['epoch'])} and {list(second['epoch'])}"
         )
     figure, (above, below) = plt.subplots(
-        2, 1, figsize=(7, 4.8), sharex=True, height_ratios=(3, 2), layout="constrained"
+        2, 1, figsize=(5.5, 5.6), sharex=True, height_ratios=(3, 2), layout="constrained"
     )
     epochs = first["epoch"] + 1
     rounding = float(np.finfo("float32").eps)
@@ -112,13 +111,14 @@ def losses_apart(first, second, names):
     below.axhline(rounding, linestyle=":", color="0.3")
     below.annotate(
         "rounding error of float32 at 1", (1, rounding), xycoords=("axes fraction", "data"), xytext=(-4, 3),
-        textcoords="offset points", ha="right", fontsize=8,
+        textcoords="offset points", ha="right",
     )  # fmt: skip
     below.set_yscale("symlog", linthresh=rounding)
     below.margins(y=0.1)
     below.set_ylim(bottom=-0.1 * rounding)
     below.set(xlabel="epoch", ylabel="difference")
     above.set(ylabel="loss")
-    above.legend(fontsize=8)
+    handles, labels = above.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     below.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

@@ -153,14 +153,15 @@ def swiglu(x, activations, gated):
     2
     >>> plt.close(figure)
     """
-    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.3), layout="constrained")
+    figure, axes = plt.subplots(2, 1, figsize=(5.2, 5.6), sharex=True, layout="constrained")
     titles = ("activation of the gate", "activation · up")
     for ax, title, curves in zip(axes, titles, (activations, gated), strict=True):
         styles = zip(sns.color_palette("colorblind"), ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1))), strict=False)
         for (name, values), (color, style) in zip(curves.items(), styles, strict=False):
             ax.plot(x, values, color=color, linestyle=style, linewidth=2, label=name)
-        ax.set(title=title, xlabel="gate")
-        ax.legend(fontsize="small")
+        ax.set_title(title)
+        ax.legend()
+    axes[-1].set_xlabel("gate")
     return figure
 
 
@@ -184,16 +185,17 @@ def through_depth(panels):
     >>> plt.close(figure)
     """
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(3.75 * len(panels), 3.3), squeeze=False, layout="constrained"
+        len(panels), 1, figsize=(5.2, 2.7 * len(panels)), sharex=True, squeeze=False, layout="constrained"
     )
-    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
+    for ax, (title, curves) in zip(axes[:, 0], panels.items(), strict=True):
         # Where curves are equal, the smaller marks lie on the larger ones.
         styles = zip((BLUE, ORANGE, GREEN), "osD", (11, 8, 4), ("-", "--", ":"), strict=True)
         for (label, values), (color, marker, size, style) in zip(curves.items(), styles, strict=False):
             ax.plot(values, color=color, marker=marker, markersize=size, linestyle=style, linewidth=2, label=label)
-        ax.set(title=title, xlabel="after block", xticks=range(len(values)))
+        ax.set(title=title, xticks=range(len(values)))
         ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
-    axes[0, 0].legend(fontsize="small")
+    axes[-1, 0].set_xlabel("after block")
+    axes[0, 0].legend()
     return figure
 
 
@@ -218,7 +220,7 @@ def parameter_budget(panels):
     figure, axes = plt.subplots(
         len(panels),
         1,
-        figsize=(7.5, 0.3 * sum(map(len, panels.values())) + 0.7 * len(panels)),
+        figsize=(5.5, 0.32 * sum(map(len, panels.values())) + 0.8 * len(panels)),
         height_ratios=[len(parts) for parts in panels.values()],
         squeeze=False,
         layout="constrained",
@@ -229,9 +231,9 @@ def parameter_budget(panels):
         total = sum(counts)
         ax.bar_label(bars, [f"{count:,} ({100 * count / total:.1f}%)" for count in counts], padding=4)
         ax.invert_yaxis()
-        ax.margins(x=0.45)  # room for the labels
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.set_title(title, loc="left", fontsize="medium")
+        ax.margins(x=0.75)  # room for the labels
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.set_title(title, loc="left")
         ax.xaxis.set_major_formatter("{x:,.0f}")
     axes[-1, 0].set_xlabel("parameters")
     return figure
@@ -259,12 +261,13 @@ def mixing_cost(tokens, costs, marks):
     'log'
     >>> plt.close(figure)
     """
-    figure, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
+    figure, ax = plt.subplots(figsize=(5.5, 4.2), layout="constrained")
     for (label, values), color, style in zip(costs.items(), (ORANGE, BLUE, GREEN), ("--", "-", ":"), strict=False):
         ax.loglog(tokens, values, color=color, linestyle=style, linewidth=2.5, label=label)
     for label, number in marks.items():
         ax.axvline(number, color="black", linewidth=0.8)
-        ax.text(number, 1.02, label, transform=ax.get_xaxis_transform(), fontsize="small", ha="center", va="bottom")
+        text = f"{label}\n{number:,} tokens"
+        ax.text(number, 1.02, text, transform=ax.get_xaxis_transform(), ha="center", va="bottom")
     ax.set(xlabel="number of tokens", ylabel="operations")
-    ax.legend(fontsize="small", loc="upper left")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
