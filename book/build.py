@@ -89,6 +89,11 @@ def run_chapter(chapter, executed, given, folder):
     return notebook
 
 
+def assignments(cell):
+    """Return what a cell of parameters assigns, without its comments."""
+    return {ast.unparse(statement) for statement in ast.parse(cell.source).body}
+
+
 def page(notebook):
     """Return an executed chapter, prepared for the site."""
     notebook = copy.deepcopy(notebook)
@@ -96,8 +101,13 @@ def page(notebook):
     notebook.metadata.pop("papermill")
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell.source = cell.source.replace("# Parameters", "# The parameters of this run, passed by papermill", 1)
+    tagged = {tag: cell for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
+    if injected := tagged.get("injected-parameters"):
+        if assignments(injected) == assignments(tagged["parameters"]):
+            notebook.cells.remove(injected)  # it would repeat the cell above
+        else:
+            passed = "# The parameters of this run, passed by papermill"
+            injected.source = injected.source.replace("# Parameters", passed, 1)
     return notebook
 
 

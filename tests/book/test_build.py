@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import yaml
 from book_files import ROOT
-from build import BuildError
+from build import BuildError, page
 from build import build as build_here
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from sphinx_extension import last_changed
@@ -129,6 +129,14 @@ def test_prints_what_papermill_ran(book):
     # The sources are as they were.
     for path in (book / "book").glob("*.ipynb"):
         assert not any(cell.get("outputs") for cell in nbformat.read(path, as_version=4).cells)
+
+
+@pytest.mark.parametrize(("value", "shown"), [("0.010", 1), ("0.25", 2)])
+def test_shows_the_parameters_of_a_run_if_they_are_not_those_of_the_cell_above(value, shown):
+    own = code("parameters", "DEMO_SPLIT = 0.01  # share of the data set", "parameters")
+    given = code("given", f"# Parameters\nDEMO_SPLIT = {value}\n", "injected-parameters")
+    notebook = new_notebook(cells=[own, given], metadata={"papermill": {}})
+    assert len(page(notebook).cells) == shown
 
 
 @pytest.mark.parametrize(

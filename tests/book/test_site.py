@@ -65,10 +65,14 @@ def test_every_picture_is_there_and_described(page, chapter):
 
 def test_the_parameters_in_force_are_readable(page, chapter):
     if "tag_parameters" in page:
-        (injected,) = re.findall(r'<div class="cell tag_injected-parameters.*?</pre>', page, re.DOTALL)
         (own,) = re.findall(r'<div class="cell tag_parameters.*?</pre>', page, re.DOTALL)
-        names = r"^([A-Z_]+) = \S+"
-        assert re.findall(names, words(injected), re.MULTILINE) == re.findall(names, words(own), re.MULTILINE)
+        assignment = r"^([A-Z_]+) = (\S+)"
+        own = dict(re.findall(assignment, words(own), re.MULTILINE))
+        assert own
+        for injected in re.findall(r'<div class="cell tag_injected-parameters.*?</pre>', page, re.DOTALL):
+            injected = dict(re.findall(assignment, words(injected), re.MULTILINE))
+            assert list(injected) == list(own)
+            assert injected != own, "it repeats the cell above"
 
 
 def test_each_page_says_on_which_data_it_was_measured(page, chapter):
