@@ -86,10 +86,10 @@ def cite(papers, text, citation):
 def names_used(notebook):
     """Return the full names of the classes and functions of `mml` and `mml_book` that a chapter's code uses.
 
-    `from mml.layers import DenseMML` counts, and so does `figures.matrices(...)` after
-    `from mml_book import figures`.
+    `from mml.layers import DenseMML` counts, and so do `mml.layers.DenseMML` after `import mml`, and
+    `figures.matrices(...)` after `from mml_book import figures`.
     """
-    used, modules = set(), {}
+    used, modules = set(), {"mml": "mml", "mml_book": "mml_book"}
     for cell in notebook.cells:
         if cell.cell_type != "code" or re.search(r"^\s*[%!]", cell.source, re.MULTILINE):
             continue
@@ -98,8 +98,10 @@ def names_used(notebook):
                 for name in node.names:
                     modules[name.asname or name.name] = f"{node.module}.{name.name}"
                     used.add(f"{node.module}.{name.name}")
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-                used.add(f"{modules[node.value.id]}.{node.attr}")
+            elif isinstance(node, ast.Attribute):
+                name, _, rest = ast.unparse(node).partition(".")
+                if name in modules:
+                    used.add(f"{modules[name]}.{rest}")
     return used
 
 

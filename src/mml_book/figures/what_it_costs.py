@@ -11,7 +11,7 @@ from mml_book.figures.charts import COLORS, MARKERS
 
 
 def cost_ratios(ratios):
-    """Draw costs as multiples of this book's, with one row per measure and one dot per contender.
+    """Draw costs as multiples of those of one model, with one row per measure and one dot per contender.
 
     Args:
         ratios: A `pandas.DataFrame` with the columns `measure`, `contender`, `ratio`, `low` and `high`. Measures and
@@ -19,7 +19,7 @@ def cost_ratios(ratios):
             `high`. If these are NaN, there is no stroke. A row whose ratio is NaN is left out.
 
     Returns:
-        A `matplotlib.figure.Figure` with a logarithmic axis.
+        A `matplotlib.figure.Figure` with a logarithmic axis, on which a black line marks 1.
 
     Raises:
         ValueError: If no row holds a ratio, or if there are more than eight contenders (there are eight markers).
@@ -55,7 +55,7 @@ def cost_ratios(ratios):
         ax.plot(chosen["ratio"], y, marker, color=color, markersize=7, label=contender)
     ax.set(
         xscale="log",
-        xlabel="multiple of this book's cost (logarithmic)",
+        xlabel="multiple of the cost at the black line",
         yticks=range(len(measures)),
         yticklabels=measures,
         ylim=(len(measures) - 0.5, -0.5),
