@@ -34,23 +34,26 @@ DIRECTORY = Path("runs/preset")
 
 def main(path):
     folder = mml.presets.FOLDER
-    files = [folder / f"{NAME}.{suffix}" for suffix in ("safetensors", "weights.h5", "json")]
+    packed, latent_weights, description = (
+        folder / f"{NAME}.{suffix}" for suffix in ("safetensors", "weights.h5", "json")
+    )
+    files = path, packed, latent_weights, description
     made_by = identity(CONFIG)
-    if all(file.exists() for file in (path, *files)) and is_current(pd.read_csv(path).iloc[0], made_by):
+    if all(file.exists() for file in files) and is_current(pd.read_csv(path).iloc[0], made_by):
         return
     data = load_cifar10(1.0, "cifar10")
     start = time.perf_counter()
     run = train(data, CONFIG, DIRECTORY, verbose=2)
     seconds = time.perf_counter() - start
 
-    save_packed(run.model, folder / f"{NAME}.safetensors", data.class_names)
+    save_packed(run.model, packed, data.class_names)
     # A compiled model, or a clone of one, would save its optimizer too. This one has none.
     latent = MODELS[type(CONFIG.model)](CONFIG.model)
     latent.set_weights(run.model.get_weights())
-    with replacing(folder / f"{NAME}.weights.h5") as partial:
+    with replacing(latent_weights) as partial:
         latent.save_weights(partial)
 
-    logits = load_packed(folder / f"{NAME}.safetensors").predict(data.x_test, batch_size=256, verbose=0)
+    logits = load_packed(packed).predict(data.x_test, batch_size=256, verbose=0)
     hits, top_5_hits = (np.array(keras.ops.in_top_k(data.y_test[:, 0], logits, k)) for k in (1, 5))
     rows = [
         {
@@ -95,9 +98,9 @@ def main(path):
         "test_images": TEST_IMAGES[0],
         "accuracy": round(float(np.mean(hits[: TEST_IMAGES[0]])), 4),
         "top_5_accuracy": round(float(np.mean(top_5_hits[: TEST_IMAGES[0]])), 4),
-        "packed_bytes": (folder / f"{NAME}.safetensors").stat().st_size,
+        "packed_bytes": packed.stat().st_size,
         "model": dataclasses.asdict(CONFIG.model),
     }
-    with replacing(folder / f"{NAME}.json") as partial:
+    with replacing(description) as partial:
         partial.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
     print(table.tail(22).to_string())
