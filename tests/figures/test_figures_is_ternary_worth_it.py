@@ -28,8 +28,8 @@ VALUES = pd.DataFrame(
 )
 INTERVALS = pd.DataFrame(
     [
-        ("many", "ternary", 40.0, np.nan, np.nan),  # the order is that of the values
-        ("few", "a float model of equal size", 30.0, np.nan, np.nan),
+        ("many", "ternary", 40.0, 36.0, 44.0),  # the order is that of the values
+        ("few", "a float model of equal size", 30.0, 29.0, 31.0),
         ("few", "ternary", 22.04, 15.0, 29.0),
     ],
     columns=["panel", "row", "mean", "low", "high"],
@@ -49,8 +49,8 @@ def test_seed_intervals_draws_dots_means_and_intervals_in_the_order_of_the_value
     means = [line.get_xdata()[0] for line in few.lines if line.get_marker() == "|"]
     assert means == [22.04, 30]
     assert texts(few.texts) == ["22.0", "30.0"]
-    assert [[x for x, _ in segment] for segment in segments(few)] == [[15, 29]], "none for a single seed"
-    assert segments(many) == []
+    assert [[x for x, _ in segment] for segment in segments(few)] == [[15, 29], [29, 31]]
+    assert [[x for x, _ in segment] for segment in segments(many)] == [[36, 44]]
     top, bottom = few.get_ylim()
     assert top > bottom, "the first row is the upper one"
 
@@ -65,8 +65,10 @@ def test_seed_intervals_gives_a_row_the_same_look_in_each_panel_and_another_one_
     assert looks[0]["ternary"][1] != looks[0]["a float model of equal size"][1], "without color, too"
 
 
-def test_seed_intervals_marks_the_reference_in_each_panel():
+def test_seed_intervals_marks_the_reference_in_each_panel_and_does_not_color_differences_like_models():
     for ax in figures.seed_intervals(VALUES, INTERVALS, "points", reference=0).axes:
+        dots = [line for line in ax.lines if line.get_marker() == "o"]
+        assert {line.get_color() for line in dots} == {"0.4"}
         dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
         assert [list(line.get_xdata()) for line in dashed] == [[0, 0]]
         assert ax.get_xlim()[0] < 0
@@ -84,21 +86,27 @@ def point_rows(*rows):
 
 POINTS = point_rows(
     ("MB", "packed", 3.0, 40.0, 38.0, 42.0),
-    ("MB", "float", 41.0, 41.0, np.nan, np.nan),
+    ("MB", "float", 41.0, 41.0, 40.0, 43.0),
+    ("MB", "float", 10.0, 39.0, 38.0, 39.5),
     ("ms", "float", 8.0, 41.0, 39.0, 43.0),
     ("ms", "attention", 1200.0, 30.0, 28.0, 32.0),
 )
 
 
+def lines_by_model(ax):
+    return {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+
+
 def test_accuracy_against_costs_puts_each_model_at_its_cost_and_accuracy():
     figure = figures.accuracy_against_costs(POINTS)
-    drawn = [
-        {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines} for ax in figure.axes
+    drawn = [{model: line.get_xydata().tolist() for model, line in lines_by_model(ax).items()} for ax in figure.axes]
+    assert drawn == [
+        {"packed": [[3, 40]], "float": [[41, 41], [10, 39]]},
+        {"float": [[8, 41]], "attention": [[1200, 30]]},
     ]
-    assert drawn == [{"packed": (3, 40), "float": (41, 41)}, {"float": (8, 41), "attention": (1200, 30)}]
     assert [ax.get_xlabel() for ax in figure.axes] == ["MB", "ms"]
     assert [segments(ax) for ax in figure.axes] == [
-        [[[3, 38], [3, 42]]],
+        [[[3, 38], [3, 42]], [[41, 40], [41, 43]], [[10, 38], [10, 39.5]]],
         [[[8, 39], [8, 43]], [[1200, 28], [1200, 32]]],
     ]
     assert texts(figure.legends[0].get_texts()) == ["packed", "float", "attention"]
@@ -110,7 +118,11 @@ def test_accuracy_against_costs_puts_each_model_at_its_cost_and_accuracy():
 
 def test_accuracy_against_costs_gives_a_model_the_same_look_in_each_panel():
     figure = figures.accuracy_against_costs(POINTS)
-    looks = {(line.get_label(), line.get_color(), line.get_marker()) for ax in figure.axes for line in ax.lines}
+    looks = {
+        (model, line.get_color(), line.get_marker())
+        for ax in figure.axes
+        for model, line in lines_by_model(ax).items()
+    }
     assert len(looks) == 3
     assert len({marker for _, _, marker in looks}) == 3, "without color, too"
 

@@ -16,7 +16,7 @@ from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru
 from mml.packing import save_packed
 from mml.training import RECIPES, TrainingConfig, compile_model
 from mml_book.results import __main__ as results
-from mml_book.results import comparison, image_model, inference, preset, search, seeds, worth
+from mml_book.results import comparison, image_model, inference, preset, search, seeds
 from mml_book.results.table import agree, fingerprint, read_recipe
 
 MODEL = VisionTransformerConfig(image_size=24, projection_dim=8, num_heads=2, transformer_layers=1, head_units=(8,))
@@ -95,13 +95,6 @@ def test_seeds(run):
     for images in (5, 10):
         hits = table[f"accuracy_{images}"] * images
         np.testing.assert_allclose(hits, hits.round(), atol=1e-3)
-
-
-def test_worth(run):
-    small = {"TrainingConfig": lambda: CONFIG, "load_cifar10": load_noise}
-    table = run(worth, SEEDS={0.01: range(1)}, TEST_IMAGES=10, **small)
-    assert_same_columns(table, "worth")
-    assert list(table["model"]) == list(BUILD)
 
 
 def test_inference(run, monkeypatch, capsys):
@@ -268,7 +261,8 @@ def test_preset(run, monkeypatch, tmp_path):
 
 
 def test_comparison(run, monkeypatch, tmp_path):
-    small = {"RECIPE": RECIPE, "SEEDS": range(1), "TEST_IMAGES": 10, "load_cifar10": load_noise}
+    seeds = dict.fromkeys(comparison.MODELS, range(1))
+    small = {"RECIPE": RECIPE, "SEEDS": seeds, "TEST_IMAGES": 10, "load_cifar10": load_noise}
     for name, value in {
         "load_cifar10": load_noise,
         "FEW": 10,
@@ -319,6 +313,19 @@ def test_the_narrow_models_in_8_bits_are_about_as_large_as_the_packed_file(build
     scales = sum(kernel.shape[-1] for kernel in kernels)
     in_bytes = sum(np.prod(kernel.shape) for kernel in kernels) + 4 * (scales + others)
     assert in_bytes == pytest.approx((tmp_path / "ternary.safetensors").stat().st_size, rel=0.1)
+
+
+def test_the_comparison_shows_what_chapter_10_says_in_words():
+    table = pd.read_csv(RESULTS / "comparison.csv")
+    assert table.groupby("model")["seed"].apply(list).to_dict() == {
+        name: list(each) for name, each in comparison.SEEDS.items()
+    }
+    means = 100 * table.groupby("model")[["accuracy", "int8_accuracy"]].mean()
+    in_floats, in_8_bits = means["accuracy"], means["int8_accuracy"]
+    assert 2.5 < in_floats["float"] - in_floats["ternary"] < 7, "several points, and the aim of two is missed"
+    assert in_8_bits["narrow float"] < in_floats["ternary"] + 1, "less accurate, or at least not more accurate"
+    family = in_floats[["ternary", "float", "narrow float", "attention"]]
+    assert in_8_bits["narrow convolution"] > family.max() + 2, "beats every model of the family"
 
 
 def test_attention_of_the_comparison_is_that_of_keras():

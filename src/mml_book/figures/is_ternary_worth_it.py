@@ -5,8 +5,6 @@ import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mml_book.figures.charts import COLORS, MARKERS
@@ -18,10 +16,10 @@ def seed_intervals(values, intervals, xlabel, reference=None):
     Args:
         values: A `pandas.DataFrame` with the columns `panel`, `row` and `value`, one row per seed. Panels and rows
             are drawn in the order in which they first appear.
-        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`. If `low` and
-            `high` are NaN, as for a single seed, the mean has no stroke.
+        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`.
         xlabel: What the values measure, with their unit.
-        reference: Position of a dashed line in each panel, or None for no line.
+        reference: Position of a dashed line in each panel, or None for no line. With a line, values are differences
+            from it. All rows then have the same color, because a color stands for a model.
 
     Returns:
         A `matplotlib.figure.Figure` with one axes per panel, one above the other. Each mean is labeled.
@@ -50,7 +48,8 @@ def seed_intervals(values, intervals, xlabel, reference=None):
         )
     panels = list(values["panel"].unique())
     rows = {panel: list(values.loc[values["panel"] == panel, "row"].unique()) for panel in panels}
-    styles = dict(zip(values["row"].unique(), itertools.cycle(zip(COLORS, MARKERS, strict=True)), strict=False))
+    looks = zip(COLORS, MARKERS, strict=True) if reference is None else [("0.4", "o")]
+    styles = dict(zip(values["row"].unique(), itertools.cycle(looks), strict=False))
     heights = [len(rows[panel]) + 0.7 for panel in panels]
     figure, axes = plt.subplots(
         len(panels),
@@ -69,8 +68,7 @@ def seed_intervals(values, intervals, xlabel, reference=None):
             dots = values.loc[(values["panel"] == panel) & (values["row"] == row), "value"]
             ax.plot(dots, np.full(len(dots), y - 0.15), marker, color=color, markersize=7, alpha=0.6, label=row)
             mean, low, high = summaries.loc[(panel, row), ["mean", "low", "high"]].astype(float)
-            if np.isfinite([low, high]).all():
-                ax.hlines(y + 0.15, low, high, color=color, linewidth=3)
+            ax.hlines(y + 0.15, low, high, color=color, linewidth=3)
             ax.plot([mean], [y + 0.15], "|", color="black", markersize=13, markeredgewidth=2)
             ax.annotate(
                 f"{mean:.1f}",
@@ -97,12 +95,12 @@ def accuracy_against_costs(points):
 
     Args:
         points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low` and `high`. Costs
-            and models are drawn in the order in which they first appear. A stroke through a point goes from `low` to
-            `high`. If these are NaN, there is no stroke.
+            and models are drawn in the order in which they first appear. A model may have several points per cost,
+            for example one for each number format. A line joins them in their order.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per cost, one above the other. Models closer to the
-        top left are better.
+        A `matplotlib.figure.Figure` with one axes per cost, one above the other. A bar through each point goes from
+        `low` to `high`. Models closer to the top left are better.
 
     Raises:
         ValueError: If there is no point, if there are more than eight models (there are eight markers), or if a cost
@@ -125,33 +123,34 @@ def accuracy_against_costs(points):
     if not (points["value"] > 0).all():
         raise ValueError(f"`points` must hold positive costs. Received: {points['value'].min()}")
     figure, axes = plt.subplots(
-        len(costs), 1, figsize=(6.2, 2 * len(costs) + 0.7), sharey=True, squeeze=False, layout="constrained"
+        len(costs), 1, figsize=(6.2, 3 * len(costs) + 0.7), sharey=True, squeeze=False, layout="constrained"
     )
+    handles = {}
     for ax, cost in zip(axes[:, 0], costs, strict=True):
-        chosen = points[points["cost"] == cost].set_index("model")
+        panel = points[points["cost"] == cost]
         for model, color, marker in zip(models, COLORS, MARKERS, strict=False):
-            if model not in chosen.index:
+            shown = panel[panel["model"] == model]
+            if shown.empty:
                 continue
-            row = chosen.loc[model]
-            if pd.notna(row["low"]) and pd.notna(row["high"]):
-                ax.vlines(row["value"], row["low"], row["high"], color=color, linewidth=2.5)
-            ax.plot([row["value"]], [row["accuracy"]], marker, color=color, markersize=9, label=model)
-        low, high = chosen["value"].min(), chosen["value"].max()
+            (handles[model],) = ax.plot(
+                shown["value"], shown["accuracy"], f"-{marker}", color=color, markersize=8, label=model
+            )
+            below, above = shown["accuracy"] - shown["low"], shown["high"] - shown["accuracy"]
+            ax.errorbar(
+                shown["value"], shown["accuracy"], (below, above), fmt="none", ecolor="black", elinewidth=1, capsize=4
+            )
+        low, high = panel["value"].min(), panel["value"].max()
         decades = np.log10(high / low)
         subs = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2 else (1,)
         ax.set(xscale="log", xlabel=cost, ylabel="accuracy in %", xlim=(low / 1.6, high * 1.6))
         ax.xaxis.set_major_locator(LogLocator(subs=subs))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         ax.xaxis.set_minor_formatter(NullFormatter())
-    names = list(models)
-    handles: dict[str, Artist] = {}
-    for ax in axes[:, 0]:
-        handles.update(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     figure.legend(
-        [handles[name] for name in names],
-        names,
+        [handles[model] for model in models],
+        list(models),
         loc="outside lower center",
-        ncols=min(len(names), 3),
+        ncols=min(len(models), 3),
         frameon=False,
     )
     return figure

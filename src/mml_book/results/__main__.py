@@ -17,18 +17,17 @@ import time
 from pathlib import Path
 
 from mml.memory import keep_freed_memory
-from mml_book.results import comparison, image_model, preset, search, seeds, worth
+from mml_book.results import comparison, image_model, preset, search, seeds
 
 # Minutes on two CPU cores where nothing else runs, and the function that writes the table into a file.
 TABLES = {
     "seeds": (5, seeds.main),
     "image_model_accuracy": (10, image_model.accuracy),
-    "comparison_tuning": (60, comparison.tuning),
-    "preset": (90, preset.main),
+    "preset": (95, preset.main),
     "search": (95, search.main),
-    "comparison": (100, comparison.main),
-    "worth": (120, worth.main),
-    "image_model_ablation": (210, image_model.ablation),
+    "comparison_tuning": (100, comparison.tuning),
+    "image_model_ablation": (220, image_model.ablation),
+    "comparison": (275, comparison.main),
 }
 
 
