@@ -11,9 +11,10 @@ import pytest
 
 import mml.presets
 from mml import models
+from mml.costs import count_bytes, count_operations, energy
 from mml.data import CIFAR10_CLASSES, ImageDataset
-from mml.models import VisionMLGRUConfig, VisionTransformerConfig, vision_mlgru
-from mml.packing import save_packed
+from mml.models import VisionMLGRUConfig, VisionTransformerConfig, float_vision_mlgru, vision_mlgru
+from mml.packing import load_packed, save_packed
 from mml.training import RECIPES, TrainingConfig, compile_model
 from mml_book.results import __main__ as results
 from mml_book.results import comparison, image_model, inference, preset, search, seeds
@@ -326,6 +327,28 @@ def test_the_comparison_shows_what_chapter_10_says_in_words():
     assert in_8_bits["narrow float"] < in_floats["ternary"] + 1, "less accurate, or at least not more accurate"
     family = in_floats[["ternary", "float", "narrow float", "attention"]]
     assert in_8_bits["narrow convolution"] > family.max() + 2, "beats every model of the family"
+
+
+def test_bytes_and_energy_are_as_chapter_10_says_in_words(tmp_path):
+    path = tmp_path / "ternary.safetensors"
+    save_packed(vision_mlgru(), path)
+    packed = load_packed(path)
+    packed_energy = energy(count_operations(packed), count_bytes(packed))["microjoules"].sum()
+
+    def ratios(build, bytes_per_weight):
+        model = build(VisionMLGRUConfig())
+        kernels = sum(np.prod(weight.shape) for weight in model.weights if weight.path.endswith("/kernel"))
+        size = 4 * model.count_params() - (4 - bytes_per_weight) * kernels
+        table = energy(count_operations(model), count_bytes(model)).set_index(["part", "kind"])["microjoules"]
+        table["memory", "weights"] *= size / (4 * model.count_params())
+        return size / path.stat().st_size, table.sum() / packed_energy
+
+    assert ratios(float_vision_mlgru, 4) == pytest.approx((15, 12), rel=0.04), "a fifteenth and a twelfth"
+    assert ratios(float_vision_mlgru, 1) == pytest.approx((4, 6), rel=0.05), "a quarter and a sixth"
+    bytes_ratio, energy_ratio = ratios(comparison.narrow_float, 1)
+    assert 1 < bytes_ratio < 1.1 and 1.6 < energy_ratio < 2, "slightly larger, almost twice the energy"
+    bytes_ratio, energy_ratio = ratios(comparison.narrow_convolution, 1)
+    assert bytes_ratio == pytest.approx(1, rel=0.05) and 1.33 < energy_ratio < 1.5, "over a third more energy"
 
 
 def test_attention_of_the_comparison_is_that_of_keras():
