@@ -32,6 +32,7 @@ from mml.models import (
     vision_transformer,
 )
 from mml.packing import load_packed, save_packed
+from mml_book.results.table import machine
 
 BUILD = {
     "ternary": vision_transformer,
@@ -122,6 +123,7 @@ def main(path):
                         "device": f"{platform.machine()} {jax.devices()[0].platform}",
                         "cores": os.cpu_count(),
                         "date": datetime.date.today().isoformat(),
+                        **machine(),
                     }
                 )
                 print({key: rows[-1][key] for key in ("model", "batch", "milliseconds", "resident_mb", "weights_mb")})
