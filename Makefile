@@ -104,7 +104,7 @@ dist: .venv/ready
 	cd _build && dist/bin/python -c 'import mml, mml_book.results; print("imported from", mml.__file__, mml_book.__file__)'
 	cd _build && dist/bin/mml --help
 
-# Removes everything that the other commands made, except trained models in `runs`.
+# Removes everything that the other commands made, including trained models in `book/runs`, but not those in `runs`.
 clean:
 	rm -rf .venv .venv-* _build dist book/runs book/packed .benchmarks .coverage .hypothesis .pytest_cache .ruff_cache
 

@@ -1,4 +1,4 @@
-"""Keras layers made of ternary products (MML, "matmul-less"), and the other layers that their models need.
+"""Keras layers made of ternary products (MML, "matmul-less"), and the other layers that the models need.
 
 Each ternary layer declares its quantization state: `"float"`, `"ternary"` (the default), or `"packed"`. It passes the
 state on to the layers inside it and stores it in its configuration. See `DenseMML` and `mml.packing.pack`.

@@ -24,7 +24,8 @@ class DenseMML(TernaryLayer):
         kernel_initializer, bias_initializer: Initial values.
         kernel_regularizer, bias_regularizer, activity_regularizer: Penalties.
         kernel_constraint, bias_constraint: Projections applied after an update.
-        per_feature_gain: Whether the norm's gain has one value per feature (see `RMSNorm`).
+        per_feature_gain: Whether the norm's gain has one value per feature. By default, it has one for each position
+            and feature, so all dimensions except the batch must be known (see `RMSNorm`).
         quantization: `"ternary"`, `"float"` for the same layer without rounding, or `"packed"` for an int8 ternary
             kernel that cannot be trained.
 
@@ -36,6 +37,7 @@ class DenseMML(TernaryLayer):
 
     Raises:
         ValueError: If `units` is not a positive integer, or if `quantization` is not one of the three states.
+            When the layer is built, if the gain needs a dimension that is unknown.
 
     Example:
 

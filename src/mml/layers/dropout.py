@@ -42,7 +42,7 @@ class Dropout(_RandomLayer, keras.layers.Dropout):
             return super().call(inputs, training=training)
         if not training or self.rate == 0:
             return inputs
-        # The dropped values do not depend on the shape, and for two axes XLA generates a sixth of the code.
+        # Flattening does not change which values are dropped. For two axes, XLA generates a sixth of the code.
         flat = ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
         # Without `noise_shape`, Keras on torch would not use the layer's own random state.
         flat = keras.random.dropout(flat, self.rate, noise_shape=(None, flat.shape[1]), seed=self.seed_generator)

@@ -18,9 +18,9 @@ class GLUMML(TernaryLayer):
 
     Args:
         units: Size of the output's last axis.
-        hidden_ratio: Sets the width between the products if `intermediate_size` is None. The width is then the
+        hidden_ratio: Sets the number of hidden features if `intermediate_size` is None. The number is then the
             smallest positive multiple of 256 that is at least `2 * hidden_ratio * features // 3`.
-        intermediate_size: Width between the products.
+        intermediate_size: Number of hidden features, between the two products.
         activation: Name or function applied to the gate.
         per_feature_gain: Whether the first norm's gain has one value per feature (see `RMSNorm`). The gain of the
             second norm, between the products, always does.

@@ -9,7 +9,9 @@ from mml.validation import divides, mask_of_steps, positive_integer
 
 @keras.saving.register_keras_serializable(package="mml")
 class GRUMML(TernaryLayer):
-    """Matmul-free gated linear recurrence over a sequence, the token mixer of a block (MLGRU).
+    """Gated linear recurrence over a sequence, the token mixer of a block (MLGRU).
+
+    It is matmul-free with `fully_mml=True`.
 
     The forget gate `f`, the candidate `c`, and the output gate `o` depend only on the input. The state and the
     output are

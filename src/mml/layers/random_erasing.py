@@ -16,7 +16,7 @@ class RandomErasing(_RandomLayer, keras.layers.RandomErasing):
             `p` stands for `(0, p)`. Pass `(1, 1)` to erase a patch of each image.
         scale: Range of the fraction of the image that is erased.
         fill_value: Value of the erased pixels; None for noise.
-        value_range: Range of the pixel values, to which `fill_value` is clipped.
+        value_range: Range of the pixel values. `fill_value` is clipped to it, and noise is scaled by its upper end.
         seed: Integer seed of the random state. By default, Keras draws one.
         data_format: `"channels_last"` or `"channels_first"`. Defaults to `keras.config.image_data_format()`.
 

@@ -90,8 +90,8 @@ def factor_range(name, factor, lowest_allowed=True):
         Tuple `(lower, upper)` of two `float`.
 
     Raises:
-        ValueError: If `factor` is not one or two numbers in the range `[-1, 1]`, or if the range begins at -1 and may
-            not.
+        ValueError: If `factor` is not one or two numbers in the range `[-1, 1]`, or if the range begins at -1 and
+            `lowest_allowed` is False.
 
     Example:
 

@@ -17,7 +17,7 @@ class TransformerBlockMML(TernaryLayer):
 
     Args:
         embedding_dim: Size of a token in the input and the output.
-        ffn_dim: Width between the products of the feed-forward network.
+        ffn_dim: Number of hidden features in the feed-forward network.
         num_heads: Passed to `AttentionMML`. It must divide `embedding_dim`, and does not change the result.
         fully_mml: Whether every projection of the token mixer is ternary.
         rate: Dropout rate in `[0, 1]`.

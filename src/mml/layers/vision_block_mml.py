@@ -18,7 +18,7 @@ class VisionBlockMML(TernaryLayer):
 
     Args:
         embedding_dim: Size of a token in the input and the output.
-        ffn_dim: Width between the products of the feed-forward network.
+        ffn_dim: Number of hidden features in the feed-forward network.
         grid: Rows and columns of tokens in an image. Tokens are in raster order.
         direction: Direction of the scan (see `GridScanMML`).
         forget_bias_initializer: Initial values of the forget gates' biases (see `GRUMML`).

@@ -84,12 +84,12 @@ def adapt(normalization: keras.layers.Normalization, images: np.ndarray, channel
     """Take the mean and the variance of each channel from images.
 
     Args:
-        normalization: The layer that gets them.
+        normalization: The layer that stores them.
         images: Training images `[batch, height, width, channels]`.
         channels: Number of channels that the model takes.
 
     Raises:
-        ValueError: If there are no images, or if their shape is a different one.
+        ValueError: If `images` is empty or has another shape.
 
     Example:
 
@@ -103,7 +103,7 @@ def adapt(normalization: keras.layers.Normalization, images: np.ndarray, channel
     shape = np.shape(images)
     if len(shape) != 4 or shape[0] == 0 or shape[-1] != channels:
         raise ValueError(
-            f"`images` must have the shape [batch, height, width, {channels}] and hold an image. "
+            f"`images` must have the shape [batch, height, width, {channels}] and hold at least one image. "
             f"Received: images.shape={tuple(shape)}"
         )
     normalization.adapt(images)

@@ -20,11 +20,12 @@ class VisionMLGRUConfig:
     Args:
         input_shape: Height and width of the images in pixels, and number of channels.
         num_classes: Size of the output.
-        patch_size: Edge length of a patch in pixels. Patches overlap: there is one for each 2x2 pixels.
-        stem_units: Number of features of a patch.
-        merge_size: Edge length, in patches, of the windows that become one token. There is one for each 2x2 patches.
+        patch_size: Edge length of a patch in pixels. A patch starts at every second pixel, so patches overlap.
+        stem_units: Number of features that the stem computes from a patch.
+        merge_size: Edge length, in patches, of the window that is merged into a token. A window starts at every
+            second patch.
         embedding_dim: Size of a token.
-        ffn_dim: Width between the products of the feed-forward networks.
+        ffn_dim: Number of hidden features in the feed-forward networks.
         num_blocks: Number of blocks.
         directions: Directions of the scans. The blocks take them in turn (see `mml.layers.GridScanMML`).
         augmentation: Augmentation of the images in training.

@@ -13,12 +13,12 @@ from mml.validation import divides, positive_integer, positive_integers, share
 
 @dataclasses.dataclass(frozen=True)
 class VisionTransformerConfig:
-    """Configuration of a vision transformer. The defaults are those of the book's model.
+    """Configuration of a vision transformer. The defaults are those of chapters 1 to 6.
 
     Args:
         input_shape: Height and width of the input images in pixels, and number of channels.
         num_classes: Size of the output.
-        image_size: Height and width in pixels to which images are enlarged; a multiple of `patch_size`.
+        image_size: Height and width in pixels to which images are resized; a multiple of `patch_size`.
         patch_size: Edge length of a patch in pixels.
         projection_dim: Size of a token.
         transformer_layers: Number of blocks.
@@ -83,7 +83,7 @@ class VisionTransformerConfig:
 def data_augmentation(
     config: VisionTransformerConfig = VisionTransformerConfig(), images: np.ndarray | None = None
 ) -> keras.Sequential:
-    """Build the first part of the model, which normalizes and enlarges the images and varies them in training.
+    """Build the first part of the model, which normalizes and resizes the images and varies them in training.
 
     Args:
         config: A `VisionTransformerConfig`.
@@ -206,8 +206,9 @@ def attention_vision_transformer(
 ) -> keras.Model:
     """Build a vision transformer with self-attention and float weights for comparison.
 
-    It has the tokens, blocks, heads, and widths of `vision_transformer`, but its layers are Keras's. Each block
-    normalizes before each of its two parts (pre-norm).
+    It has as many tokens, blocks, and heads as `vision_transformer`, and tokens of the same width. Its attention,
+    dense layers, and norms are Keras's. As in the example on keras.io, each head has `projection_dim` features, which
+    is `num_heads` times as many as usual. Each block normalizes before each of its two parts (pre-norm).
 
     Args:
         config: A `VisionTransformerConfig`. `per_feature_gain` has no effect here.

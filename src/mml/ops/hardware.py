@@ -7,8 +7,8 @@ from keras import ops
 def device_is_cpu():
     """Return whether Keras computes on a CPU.
 
-    On torch, the answer is always True: Keras does not list torch's devices, and its associative scan works only in
-    float32 and only on a CPU.
+    On torch, the answer is always True, because Keras does not list torch's devices. `linear_recurrence` then also
+    avoids Keras's associative scan, which on torch works only in float32 and only on a CPU.
 
     Returns:
         A `bool`.

@@ -8,7 +8,7 @@ from keras import ops
 from mml.ops.hardware import at_least_float32, floating
 from mml.ops.normalization import rms_gradient, rms_normalize
 
-_SMALLEST, _LARGEST = 1e-5, 1e9  # scales are clipped to this range, so that zeros divide safely
+_SMALLEST, _LARGEST = 1e-5, 1e9  # the lower bound of a scale prevents division by zero
 _INT8_MAX = 127
 
 
@@ -127,11 +127,12 @@ def bit_linear(x, gain, kernel):
     part of it flows through the scale.
 
     The gradient is written out here because automatic differentiation would read and write more tensors, and a
-    training step spends most of its time on memory access.
+    training step probably spends much of its time on memory access.
 
-    The norm, the scales, and the 8-bit codes are computed in float32. The product is computed in `x`'s dtype. The
-    exception is float16: the sums exceed its range, so the product is then computed in float32. In float32, the
-    product is a sum of integers and is exact below 2**24. In bfloat16, it is rounded.
+    The norm, the scales, and the 8-bit codes are computed in float32, or in float64 for float64 inputs. The product
+    is computed in `x`'s dtype. The exception is float16: the sums can exceed its range, so the product is then
+    computed in float32. In float32, the product is a sum of integers and is exact below 2**24. In bfloat16, it is
+    rounded.
 
     Args:
         x: Tensor `[batch, ..., features]`. Integers are cast to Keras's default float type.

@@ -1,4 +1,4 @@
-"""Training that lives in a folder: a run is trained once, resumed after an interruption, and loaded when complete."""
+"""Training runs, each in a folder of its own: trained once, resumed after an interruption, loaded when complete."""
 
 from mml.training.batches import ShuffledBatches
 from mml.training.checkpoints import Checkpoint

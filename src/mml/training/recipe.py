@@ -14,22 +14,22 @@ from mml.validation import fraction, number, one_of, positive_integer, share
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """Configuration of a training run, apart from the data. The defaults are the seed notebook's recipe.
+    """Configuration of a training run, apart from the data. The defaults are those of chapter 5.
 
     Args:
         model: The model's configuration, a `VisionTransformerConfig` or a `VisionMLGRUConfig`.
         epochs: Passes over the training images.
         batch_size: Images per step.
-        learning_rate: Largest step size of the optimizer.
-        weight_decay: Decay of the weights, per step and unit of learning rate. See `optimizer` for the weights that
-            decay.
+        learning_rate: Learning rate of the optimizer. With a `"cosine"` schedule, the highest one.
+        weight_decay: Each step shrinks a weight by the fraction `weight_decay * learning_rate`. See `optimizer` for
+            the weights that decay.
         validation_split: Fraction of the training images, taken from their end, that is held out for validation; at
             least 0 and below 1. With 0, all images are used for training and none for validation.
         seed: Seed of initial weights, shuffling, augmentation, and dropout; an integer from 0 to 4,294,967,295.
         optimizer: `"adamw"` or `"muon"`. With a constant rate and weight decay to the end, AdamW is Keras's, as in
-            the seed notebook: all weights decay. In all other cases, gains and biases do not decay, and AdamW has a
-            `beta_2` of 0.95 and clips gradients to a norm of 1. Muon updates the kernels of the dense layers within
-            the model. It leaves the other weights to Adam: the weights of embeddings and of the last layer, gains,
+            chapter 5: all weights decay. In all other cases, gains and biases do not decay, and AdamW has a
+            `beta_2` of 0.95 and clips gradients to a norm of 1. Muon updates the kernels of dense layers. Adam
+            updates all other weights: those of the last layer and of embeddings (`PatchEmbedding` included), gains,
             biases, and kernels with more than two axes.
         schedule: `"constant"`, or `"cosine"` for a learning rate that falls to 0 over the run.
         warmup: Fraction of the steps in which a `"cosine"` rate rises from 0; at least 0 and below 1.
@@ -115,9 +115,9 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(),
     """Compile a classifier with the optimizer, loss, and metrics of a recipe.
 
     The metrics `loss`, `acc`, and `top_5_acc` are means over the images, weighted by their sample weights if there
-    are any. For the loss itself, Keras reports the mean over the batches, each weighted by its size, which includes
-    images of weight 0. A metric of the same name replaces that number. It is the cross-entropy per image, without
-    label smoothing and without penalties that layers may add. Without `return_dict=True`, `model.evaluate` lists it
+    are any. Keras's own `loss` is a mean over batches that also counts images of weight 0. A metric of the same name
+    replaces it: the mean cross-entropy per image, without label smoothing and without penalties that layers may add.
+    Without `return_dict=True`, `model.evaluate` lists it
     twice, first and last.
 
     Args:
@@ -126,8 +126,8 @@ def compile_model(model: keras.Model, config: TrainingConfig = TrainingConfig(),
         steps: Total number of steps in the run. Muon, a schedule, and weight decay that ends need it.
 
     Raises:
-        ValueError: If `steps` is not a positive integer or is missing where it is needed, or if the model for Muon is
-            not built or has no weights.
+        ValueError: If `steps` is not a positive integer or is missing where it is needed, or if the optimizer is Muon
+            and the model is not built or has no weights.
 
     Example:
 

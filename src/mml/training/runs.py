@@ -79,8 +79,8 @@ def train(
 
     - `config.json`: the configuration and a description of the data;
     - `history.csv`: one row per epoch;
-    - `best.weights.h5`: weights, optimizer, and random state of the epoch with the best validation accuracy, unless
-      the last epoch's weights are the result;
+    - `best.weights.h5`: weights, optimizer, and random state of the epoch with the best validation accuracy.
+      There is none if the last epoch's weights are the result;
     - `latest.weights.h5`: the same for the last complete epoch. The optimizer's number of steps tells which epoch
       that is, so a run resumes from this single file. (Keras's `BackupAndRestore` writes the weights and the epoch to
       two files. A process killed in between would train an epoch twice.)
@@ -103,14 +103,15 @@ def train(
     `directory`. The first process writes the files.
 
     Args:
-        data: An `mml.data.ImageDataset`, or any object with such `x_train`, `y_train`, `class_names`, and `source`.
+        data: An `mml.data.ImageDataset`, or any object with the same attributes `x_train`, `y_train`,
+            `class_names`, and `source`.
         config: A `TrainingConfig`. With `keep="last"`, or without validation (`validation_split=0`), the result is
             the last epoch's weights.
         directory: Folder that holds the run folders.
         verbose: As for `keras.Model.fit`.
         build: Function `build(config.model, images=...)` that returns the model. By default, the function of
-            `mml.models` that matches the configuration: `vision_transformer` or `vision_mlgru`. Its module and name
-            identify it in the run's folder, so it must be the function found under that name. A lambda, a
+            `mml.models` that matches the configuration: `vision_transformer` or `vision_mlgru`. The run's folder
+            is named after its module and name, so Python must find this same function under that name. A lambda, a
             `functools.partial`, or a function defined in another function is not allowed, because many of them can
             have the same name. If you edit the function, also rename it or use another `directory`. Otherwise,
             `train` loads the run of the old function. For the same reason, two scripts or notebooks that each define
@@ -154,7 +155,7 @@ def train(
         if place.writes_files:
             _prepare(path, description)
         keras.utils.set_random_seed(config.seed)
-        # As in the seed notebook, normalize by all training images, then hold out the last of them for validation.
+        # As in chapter 1, normalize by all training images, then hold out the last of them for validation.
         model = build(config.model, images=data.x_train)
         compile_model(model, config, steps=config.epochs * len(batches))
         epochs_done = restore(model, latest) // len(batches) if latest.exists() else 0
@@ -200,8 +201,8 @@ def _check(data, config):
     policy = keras.config.dtype_policy()
     if policy.compute_dtype == "float16":
         raise ValueError(
-            "The dtype policy must not compute in float16: Keras then skips steps whose gradients overflow, but the "
-            f"number of steps identifies the epoch. 'mixed_bfloat16' skips no steps. Received: {policy.name!r}"
+            "The dtype policy must not compute in float16, because Keras then skips steps whose gradients overflow, "
+            f"and the number of steps would not tell the epoch. Use 'mixed_bfloat16'. Received: {policy.name!r}"
         )
     return n_train
 
