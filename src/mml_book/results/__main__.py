@@ -27,7 +27,7 @@ TABLES = {
     "search": (95, search.main),
     "comparison_tuning": (100, comparison.tuning),
     "image_model_ablation": (220, image_model.ablation),
-    "comparison": (275, comparison.main),
+    "comparison": (230, comparison.main),
 }
 
 
