@@ -53,7 +53,7 @@ def matrices(named):
             each matrix, its size.
 
     Returns:
-        A `matplotlib.figure.Figure` with one axes per matrix, in rows of at most nine columns of numbers.
+        A `matplotlib.figure.Figure` with one axes per matrix, in rows of at most six columns of numbers.
 
     Example:
 
@@ -66,7 +66,7 @@ def matrices(named):
     """
     named = {title: np.asarray(matrix) for title, matrix in named.items()}
     rows, columns = np.max([matrix.shape for matrix in named.values()], axis=0)
-    across = int(np.clip(9 // columns, 1, len(named)))
+    across = int(np.clip(6 // columns, 1, len(named)))
     down = -(-len(named) // across)
     size = (0.62 * columns + 0.2) * across, (0.5 * rows + 0.5) * down
     figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
