@@ -132,13 +132,11 @@ def accuracy_against_costs(points):
             shown = panel[panel["model"] == model]
             if shown.empty:
                 continue
-            (handles[model],) = ax.plot(
-                shown["value"], shown["accuracy"], f"-{marker}", color=color, markersize=8, label=model
-            )
-            below, above = shown["accuracy"] - shown["low"], shown["high"] - shown["accuracy"]
-            ax.errorbar(
-                shown["value"], shown["accuracy"], (below, above), fmt="none", ecolor="black", elinewidth=1, capsize=4
-            )
+            # Arrays, because Matplotlib does not take a Series of one value with every version of pandas.
+            value, accuracy, lowest, highest = shown[["value", "accuracy", "low", "high"]].to_numpy().T
+            (handles[model],) = ax.plot(value, accuracy, f"-{marker}", color=color, markersize=8, label=model)
+            ends = accuracy - lowest, highest - accuracy
+            ax.errorbar(value, accuracy, ends, fmt="none", ecolor="black", elinewidth=1, capsize=4)
         low, high = panel["value"].min(), panel["value"].max()
         decades = np.log10(high / low)
         subs = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2 else (1,)
