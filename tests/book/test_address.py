@@ -63,6 +63,7 @@ def test_the_readme_installs_from_cites_and_opens_the_address():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in ("mml-vision", "mml-vision[book]"):
         assert f'pip install "{name} @ git+{CONFIG["repository"]["url"]}"' in text
+    assert repositories(text) == {OURS, "PhotonicGluon/Keras-MatMulLess"}
     first = f"/{OURS}/blob/{CONFIG['repository']['branch']}/book/{CHAPTERS[0].name}"
     assert f"{CONFIG['launch_buttons']['colab_url']}/github{first}" in text
 

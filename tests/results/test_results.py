@@ -305,14 +305,18 @@ def test_models_of_about_the_same_number_of_weights():
         assert sizes[name] == pytest.approx(sizes["ternary"], rel=0.015)
 
 
+def bytes_of_weights(model, bytes_per_weight):
+    """The size of a float model with kernels of so many bytes per weight; in 8 bits, each output has a scale, too."""
+    kernels = [weight for weight in model.weights if weight.path.endswith("/kernel")]
+    scales = sum(kernel.shape[-1] for kernel in kernels) if bytes_per_weight == 1 else 0
+    in_kernels = sum(np.prod(kernel.shape) for kernel in kernels)
+    return bytes_per_weight * in_kernels + 4 * (scales + model.count_params() - in_kernels)
+
+
 @pytest.mark.parametrize("build", [comparison.narrow_float, comparison.narrow_convolution])
 def test_the_narrow_models_in_8_bits_are_about_as_large_as_the_packed_file(build, tmp_path):
     save_packed(vision_mlgru(), tmp_path / "ternary.safetensors")
-    narrow = build(VisionMLGRUConfig())
-    kernels = [weight for weight in narrow.weights if weight.path.endswith("/kernel")]
-    others = sum(np.prod(weight.shape) for weight in narrow.weights) - sum(np.prod(k.shape) for k in kernels)
-    scales = sum(kernel.shape[-1] for kernel in kernels)
-    in_bytes = sum(np.prod(kernel.shape) for kernel in kernels) + 4 * (scales + others)
+    in_bytes = bytes_of_weights(build(VisionMLGRUConfig()), 1)
     assert in_bytes == pytest.approx((tmp_path / "ternary.safetensors").stat().st_size, rel=0.1)
 
 
@@ -336,8 +340,7 @@ def test_bytes_and_energy_are_as_chapter_10_says_in_words(tmp_path):
 
     def ratios(build, bytes_per_weight):
         model = build(VisionMLGRUConfig())
-        kernels = sum(np.prod(weight.shape) for weight in model.weights if weight.path.endswith("/kernel"))
-        size = 4 * model.count_params() - (4 - bytes_per_weight) * kernels
+        size = bytes_of_weights(model, bytes_per_weight)
         table = energy(count_operations(model), count_bytes(model)).set_index(["part", "kind"])["microjoules"]
         table["memory", "weights"] *= size / (4 * model.count_params())
         return size / path.stat().st_size, table.sum() / packed_energy

@@ -19,8 +19,8 @@ class RandomZoom(_RandomWarp):
     Args:
         height_factor: A number for the range `[-|height_factor|, |height_factor|]`, or the two ends of the range,
             above -1 and at most 1. It is the relative change of the visible height. A positive value shows more.
-        width_factor: The same for the width. By default, the width changes by the same
-            factor as the height.
+        width_factor: The same for the width. By default, the width changes by the same factor as the
+            height.
         fill_mode: Only `"reflect"`: the image is mirrored beyond its edges, `d c b a | a b c d | d c b a`.
         interpolation: Only `"bilinear"`.
         seed: Integer seed of the random state. By default, Keras draws one.
