@@ -84,9 +84,10 @@ def compare(values, ours, percentiles=(5, 95)):
 
 @functools.cache
 def machine():
-    """Describe what the figures depend on: the machine, the versions, the day."""
-    import cpuinfo  # here, so that without pytest-benchmark, which brings it, the tables can still be printed
-    import jax
+    """Describe what the figures depend on: the machine, the versions, the package's commit, the day."""
+    import jax  # here, so that the tables can be printed without JAX and Keras
+
+    from mml_book.results import table
 
     versions = {}
     for name in ("keras", "jax", "jaxlib", "numpy", "keras-matmulless"):
@@ -95,7 +96,7 @@ def machine():
         except importlib.metadata.PackageNotFoundError:
             versions[name.replace("-", "_")] = ""
     return {
-        "processor": cpuinfo.get_cpu_info().get("brand_raw", platform.machine()),
+        **table.machine(),
         "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}",
         "device": jax.devices()[0].device_kind,
