@@ -290,6 +290,19 @@ def test_comparison(run, monkeypatch, tmp_path):
     for row in table.itertuples():
         assert comparison.from_hex(row.correct, 10).sum() == round(10 * row.accuracy)
 
+    monkeypatch.setattr(preset, "CONFIG", RECIPE)
+    comparison.full(tmp_path / "comparison_full.csv")
+    table = pd.read_csv("comparison_full.csv")
+    (row,) = table.itertuples()
+    data = load_noise(1.0, "cifar10")
+    for correct, accuracy in ((row.correct, row.accuracy), (row.ternary_correct, row.ternary_accuracy)):
+        assert comparison.from_hex(correct, 10).sum() == round(10 * accuracy)
+    predicted = mml.presets.from_preset("cifar10").predict(data.x_test, verbose=0).argmax(axis=1)
+    np.testing.assert_array_equal(comparison.from_hex(row.ternary_correct, 10), predicted == data.y_test[:, 0])
+    chosen, build = read_recipe(table.iloc[0])
+    tried = trials[trials["model"] == "float"].set_index("optimizer")["val_accuracy"]
+    assert build is float_vision_mlgru and tried[chosen.optimizer] == tried.max()
+
 
 def test_which_images_are_correct_survives_the_file(tmp_path):
     correct = np.random.default_rng(0).random((3, 13)) < 0.5

@@ -1,6 +1,6 @@
 """Compare the ternary model made for images with float models of equal size, each with its own tuned learning rate.
 
-    python -m mml_book.results comparison_tuning comparison
+    python -m mml_book.results comparison_tuning comparison comparison_full
 
 The first table is the tuning. Each model gets the same seven trials: four learning rates for Muon and three for
 AdamW, a factor of three apart. A trial trains on the first 4,500 images for 15 epochs. It is judged on the last
@@ -12,6 +12,9 @@ train and differ most from the ternary model, get three. Each run is tested on t
 with its kernels as they are and rounded to bfloat16 and to 8 bits. Its row says which images it classifies correctly,
 for paired comparisons over images. All models share everything else: images, batches, schedule, weight decay, label
 smoothing, and augmentation.
+
+The third table has a single row. The float twin trains on all 50,000 training images with the recipe of the preset,
+which is the ternary model. Both are tested on all 10,000 test images.
 
 The models:
 
@@ -42,8 +45,9 @@ from keras import layers, ops
 from mml.data import load_cifar10
 from mml.models import float_vision_mlgru, vision_mlgru
 from mml.models.augmentation import random_layers
+from mml.presets import from_preset
 from mml.training import RECIPES
-from mml_book.results import image_model, search
+from mml_book.results import image_model, preset, search
 from mml_book.results.table import TrainedRows
 
 TEST_IMAGES = 1017
@@ -186,6 +190,17 @@ def rounded_kernels(weights, rounding):
 # === Runs ===
 
 
+def scores_on_test_images(model, data):
+    """Return the accuracies of a model on the test images, and which of them it classifies correctly."""
+    logits = model.predict(data.x_test, batch_size=TEST_IMAGES, verbose=0)
+    hits, top_5_hits = (np.asarray(ops.in_top_k(data.y_test[:, 0], logits, k)) for k in (1, 5))
+    return {
+        "accuracy": float(np.mean(hits)),
+        "top_5_accuracy": float(np.mean(top_5_hits)),
+        "correct": to_hex(hits),
+    }
+
+
 def to_hex(correct):
     """Return booleans as hexadecimal digits, four to a digit. The `0x` keeps pandas from reading a number."""
     return "0x" + np.packbits(correct).tobytes().hex()
@@ -230,13 +245,7 @@ def main(path):
         forms = {form: rounded_kernels(model.weights, rounding) for form, rounding in ROUNDINGS.items()}
         for form, weights in forms.items():
             model.set_weights(weights)
-            logits = model.predict(test.x_test, batch_size=TEST_IMAGES, verbose=0)
-            hits = {
-                metric: np.asarray(ops.in_top_k(test.y_test[:, 0], logits, k))
-                for metric, k in {"accuracy": 1, "top_5_accuracy": 5}.items()
-            }
-            scores |= {form + metric: float(np.mean(hit)) for metric, hit in hits.items()}
-            scores[form + "correct"] = to_hex(hits["accuracy"])
+            scores |= {form + column: value for column, value in scores_on_test_images(model, test).items()}
         return scores
 
     table = TrainedRows(path, score, test_images=TEST_IMAGES)
@@ -246,3 +255,18 @@ def main(path):
             if seed in SEEDS[name]:
                 config = dataclasses.replace(RECIPE, seed=seed, **changes[name])
                 table.add({"model": name, "seed": seed}, config, data, build)
+
+
+def full(path):
+    """Write the table of the float twin that trained on all images, with the preset's results beside its own."""
+    changes = best_changes(path.with_name("comparison_tuning.csv"))
+    data = load_cifar10(1.0, "cifar10")
+
+    def score(model):
+        ternary = scores_on_test_images(from_preset(preset.NAME), data)
+        ternary = {f"ternary_{column}": value for column, value in ternary.items()}
+        return scores_on_test_images(model, data) | ternary
+
+    config = dataclasses.replace(preset.CONFIG, **changes["float"])
+    table = TrainedRows(path, score, test_images=len(data.x_test))
+    table.add({"model": "float", "seed": config.seed}, config, lambda: data, float_vision_mlgru)
