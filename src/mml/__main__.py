@@ -122,7 +122,10 @@ def _choose_backend():
 
 
 def _configured_backend():
-    """Return the backend that Keras's configuration file names, or None. Keras writes a file with a default."""
+    """Return the backend that Keras's configuration file names, or None.
+
+    Keras creates that file, with its default, if there is none.
+    """
     try:
         backend = json.loads((keras_home() / "keras.json").read_text(encoding="utf-8"))["backend"]
     except (OSError, ValueError, KeyError, TypeError):  # Keras then uses its default or says what is wrong

@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="mml")
 def squared_relu(x):
-    """Square the positive values and replace the others by zero: `max(x, 0) ** 2`.
+    """Square the positive values and replace the others with zero: `max(x, 0) ** 2`.
 
     Args:
         x: Float tensor of any shape.

@@ -69,7 +69,7 @@ def load_cifar10(split: float = 0.01, source: str = "auto") -> ImageDataset:
         An `ImageDataset`.
 
     Raises:
-        ValueError: If `split` or `source` is not one of these, if the split asks for more images than there are, or
+        ValueError: If `split` or `source` is not allowed, if the split asks for more images than there are, or
             if the file that `CIFAR10_NPZ` names is damaged or holds other arrays.
         FileNotFoundError: If `CIFAR10_NPZ` names a file that does not exist.
         ConnectionError: If `source="cifar10"` and the download fails. Nothing of it is kept.
@@ -236,7 +236,7 @@ def _digits():
     position = np.clip((np.arange(32) + 0.5) / 4 - 0.5, 0, 7)
     weights = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(8)))  # [32, 8]
     images = weights @ (images.reshape(-1, 8, 8) * (255 / 16)) @ weights.T  # exact in float64
-    images = np.repeat(np.rint(images).astype(np.uint8)[..., None], 3, axis=-1)  # [N, 32, 32, 3]
+    images = np.repeat(np.rint(images).astype(np.uint8)[..., None], 3, axis=-1)  # [images, 32, 32, 3]
     labels = labels.astype(np.uint8)[:, None]
     n_train = len(images) * 5 // 6  # the same proportion as in CIFAR-10
     return images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]

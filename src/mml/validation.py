@@ -102,7 +102,7 @@ def number(name: str, value: Any, expected: str, holds: Callable[[float], bool] 
         name: Name of the argument.
         value: What was passed for it.
         expected: What is allowed, such as `"a number above 0"`.
-        holds: Function that returns whether a finite `float` is allowed. By default, each is.
+        holds: Function that returns whether a finite `float` is allowed. By default, all of them are.
 
     Returns:
         A finite `float`.

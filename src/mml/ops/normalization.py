@@ -91,7 +91,7 @@ def rms_gradient(x, normalized, upstream):
 
 
 def _inverse_rms(x):
-    # The bound is inside the root because the root's gradient is infinite at zero.
+    # The bound is inside the root, because the inverse root of zero is infinite.
     return x.shape[-1] ** 0.5 * ops.rsqrt(ops.maximum(_sum_of_squares(x), _SMALLEST_NORM**2))
 
 

@@ -131,8 +131,8 @@ def patch_grid(height, width, patch_size, strides=None, padding="valid"):
 
     Raises:
         ValueError: If a size is not a positive integer, if `padding` is neither of the two options, if there are no
-            `strides` and `patch_size` does not divide the height and the width, or if a patch is larger than an
-            image without padding.
+            `strides` and `patch_size` does not divide the height and the width, or if `padding` is `"valid"` and a
+            patch is larger than the image.
 
     Example:
 

@@ -34,8 +34,8 @@ def pack(model: keras.Model) -> keras.Model:
         `predict` gives the same bits as that of `model`.
 
     Raises:
-        ValueError: If `model` is not a Keras model, is not built, or holds a ternary layer whose state is
-            in no configuration.
+        ValueError: If `model` is not a Keras model, is not built, has a ternary kernel that is not finite,
+            or holds a custom layer that does not save the `quantization` of the ternary layers inside it.
 
     Example:
 

@@ -237,8 +237,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
-# The recipes of the model made for images, by the split of CIFAR-10. `python -m mml_book.results search` shows the
-# search that led to them.
+# The recipes of the model made for images, by the split of CIFAR-10. The search that led to them is in
+# `mml_book.results.search`.
 _VISION_MLGRU = TrainingConfig(
     model=VisionMLGRUConfig(),
     epochs=40,

@@ -110,12 +110,12 @@ def train(
         directory: Folder that holds the run folders.
         verbose: As for `keras.Model.fit`.
         build: Function `build(config.model, images=...)` that returns the model. By default, the function of
-            `mml.models` that matches the configuration: `vision_transformer` or `vision_mlgru`. The run's folder
-            is named after its module and name, so Python must find this same function under that name. A lambda, a
-            `functools.partial`, or a function defined in another function is not allowed, because many of them can
-            have the same name. If you edit the function, also rename it or use another `directory`. Otherwise,
-            `train` loads the run of the old function. For the same reason, two scripts or notebooks that each define
-            a function of the same name need different directories.
+            `mml.models` that matches the configuration: `vision_transformer` or `vision_mlgru`. The name of the
+            run's folder depends on its module and name, so Python must find this same function under that name. A
+            lambda, a `functools.partial`, or a function defined in another function is not allowed, because many of
+            them can have the same name. If you edit the function, also rename it or use another `directory`.
+            Otherwise, `train` loads the run of the old function. For the same reason, two scripts or notebooks that
+            each define a function of the same name need different directories.
 
     Returns:
         A `Run`.
@@ -242,8 +242,8 @@ def _qualified_name(build):
         found = None
     if found is None or found != build:
         raise ValueError(
-            "`build` must be a named function, defined with `def` at the top level of a module, because the run's "
-            f"folder is named after it. Received: build={build!r}"
+            "`build` must be a named function, defined with `def` at the top level of a module, because the name "
+            f"of the run's folder depends on it. Received: build={build!r}"
         )
     return f"{module}.{name}"
 

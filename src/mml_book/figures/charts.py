@@ -14,7 +14,7 @@ def learning_curve(long, name, chance):
     """Draw one quantity after each epoch, with one line per set of images, and mark the value of a random guess.
 
     Args:
-        long: A `pandas.DataFrame` with the columns `epoch`, `value` and `images`, one row per point.
+        long: A `pandas.DataFrame` with the columns `epoch`, `value`, and `images`, one row per point.
         name: Label of the quantity.
         chance: The value of the quantity for a model that guesses.
 

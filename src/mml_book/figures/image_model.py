@@ -196,7 +196,7 @@ def runs_beside(histories, chance):
     """Draw the accuracy of several runs after each epoch, on training images and on validation images.
 
     Args:
-        histories: Maps a name to a `pandas.DataFrame` with the columns `epoch`, counted from 0, `acc` and `val_acc`.
+        histories: Maps a name to a `pandas.DataFrame` with the columns `epoch`, counted from 0, `acc`, and `val_acc`.
         chance: Accuracy of a model that guesses.
 
     Returns:

@@ -14,9 +14,9 @@ def seed_intervals(values, intervals, xlabel, reference=None):
     """Draw the value for each seed as a dot, and the mean with its interval below the dots.
 
     Args:
-        values: A `pandas.DataFrame` with the columns `panel`, `row` and `value`, one row per seed. Panels and rows
+        values: A `pandas.DataFrame` with the columns `panel`, `row`, and `value`, one row per seed. Panels and rows
             are drawn in the order in which they first appear.
-        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low` and `high`.
+        intervals: A `pandas.DataFrame` with the columns `panel`, `row`, `mean`, `low`, and `high`.
         xlabel: What the values measure, with their unit.
         reference: Position of a dashed line in each panel, or None for no line. With a line, values are differences
             from it. All rows then have the same color, because a color stands for a model.
@@ -94,7 +94,7 @@ def accuracy_against_costs(points):
     """Draw the accuracy of models against their costs on logarithmic axes, with one panel per cost.
 
     Args:
-        points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low` and `high`. Costs
+        points: A `pandas.DataFrame` with the columns `cost`, `model`, `value`, `accuracy`, `low`, and `high`. Costs
             and models are drawn in the order in which they first appear. A model may have several points per cost,
             for example one for each number format. A line joins them in their order.
 

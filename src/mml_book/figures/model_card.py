@@ -9,7 +9,7 @@ def accuracy_by_class(table):
     """Draw the accuracy of each class with its interval, the best class first.
 
     Args:
-        table: A `pandas.DataFrame` with the columns `class`, `accuracy`, `low` and `high`, with one row per class.
+        table: A `pandas.DataFrame` with the columns `class`, `accuracy`, `low`, and `high`, with one row per class.
 
     Returns:
         A `matplotlib.figure.Figure`.

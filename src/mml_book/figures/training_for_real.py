@@ -72,7 +72,8 @@ def losses_apart(first, second, names):
     """Draw the losses of two runs in one plot, and their differences below.
 
     Args:
-        first: History of a run: a `pandas.DataFrame` with the columns `epoch`, counted from 0, `loss` and `val_loss`.
+        first: History of a run: a `pandas.DataFrame` with the columns `epoch`, counted from 0, `loss`, and
+            `val_loss`.
         second: History of another run, with the same epochs.
         names: Names of the two runs.
 

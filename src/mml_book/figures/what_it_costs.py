@@ -14,7 +14,7 @@ def cost_ratios(ratios):
     """Draw costs as multiples of those of one model, with one row per measure and one dot per contender.
 
     Args:
-        ratios: A `pandas.DataFrame` with the columns `measure`, `contender`, `ratio`, `low` and `high`. Measures and
+        ratios: A `pandas.DataFrame` with the columns `measure`, `contender`, `ratio`, `low`, and `high`. Measures and
             contenders are drawn in the order in which they first appear. A stroke through a dot goes from `low` to
             `high`. If these are NaN, there is no stroke. A row whose ratio is NaN is left out.
 
@@ -73,7 +73,7 @@ def steps_and_limit(steps, limit):
     """Draw step times as bars, and the least time that a step could take as a line through them.
 
     Args:
-        steps: A `pandas.DataFrame` of seconds with the columns `median`, `low` and `high`, indexed by name.
+        steps: A `pandas.DataFrame` of seconds with the columns `median`, `low`, and `high`, indexed by name.
         limit: The least time in seconds.
 
     Returns:

@@ -54,7 +54,7 @@ def packed_byte(weights):
 
 
 def running_sum(x_quantized, weights):
-    """Draw one output of a ternary product as a sum in which each input is added, subtracted or skipped.
+    """Draw one output of a ternary product as a sum in which each input is added, subtracted, or skipped.
 
     Args:
         x_quantized: Integers `[features]`.

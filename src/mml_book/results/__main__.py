@@ -1,9 +1,10 @@
-"""Regenerate the tables: `make results` for all of them, cheapest first, or
+"""Regenerate the tables of trained models, by default all of them, cheapest first.
 
     python -m mml_book.results [TABLE ...]
 
-The command downloads CIFAR-10, or reads the file that `CIFAR10_NPZ` names. You can stop it with Ctrl+C and call it
-again: it continues, and it skips runs whose rows are current, see `table.TrainedRows`.
+`make results` runs this for all of them. The command downloads CIFAR-10, or reads the file that `CIFAR10_NPZ` names.
+You can stop it with Ctrl+C and call it again: it continues, and it skips runs whose rows are current, see
+`table.TrainedRows`.
 
 `make bench` measures the tables of speed.
 """
@@ -19,13 +20,14 @@ from pathlib import Path
 from mml.memory import keep_freed_memory
 from mml_book.results import comparison, image_model, preset, search, seeds
 
-# Minutes on two CPU cores where nothing else runs, and the function that writes the table into a file.
+# Minutes on two CPU cores where nothing else runs, and the function that writes the table into a file. The cheapest
+# comes first, but a table comes after those that it reads.
 TABLES = {
     "seeds": (5, seeds.main),
     "image_model_accuracy": (10, image_model.accuracy),
     "preset": (95, preset.main),
     "search": (95, search.main),
-    "comparison_tuning": (100, comparison.tuning),
+    "comparison_tuning": (145, comparison.tuning),
     "comparison_full": (115, comparison.full),
     "image_model_ablation": (220, image_model.ablation),
     "comparison": (230, comparison.main),

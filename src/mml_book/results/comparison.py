@@ -114,7 +114,7 @@ class _Convolution(layers.Layer):
 
 
 def convolution(config, images=None, stages=((32,), (64, 64), (128, 128), (280,))):
-    """Build a convolutional network of six layers, whose filters double with each halving of the image.
+    """Build a network of six convolutions, whose filters about double with each halving of the image.
 
     It has about as many weights as the twin, and takes fewer multiplications.
     """

@@ -5,10 +5,10 @@
 The first table follows `mml.training.RECIPES[0.01]` on the 1% split, with ten seeds. This takes about ten minutes on
 two CPU cores. The table `comparison` holds the runs on the 10% split.
 
-The second table is an ablation. It trains on the 10% split for half the epochs, with three seeds per variant. Most
-variants lack one part of the model, and two have a part that the model does without. The last ones train the seed's
-model with the new recipe, and the new model with the seed's recipe. This takes about three hours and a half, half of
-it for the seed's model with Muon, which has to orthogonalize a kernel of 9,216 × 1,024.
+The second table is an ablation. It trains on the 10% split for half the epochs, with three seeds per variant. Three
+variants lack one part of the model, and two have a part that the model does without. The last three replace the
+model, the recipe, or both with those of chapters 1 to 6, which the table calls "seed's". This takes about three and a
+half hours. Half of that goes to the seed's model with Muon, which has to orthogonalize a kernel of 9,216 × 1,024.
 
 Each run is tested once, on the first 1,017 test images.
 """

@@ -3,10 +3,10 @@
     python -m mml_book.results search
 
 Most trials train on the first 4,500 images for 15 epochs, about three minutes on two CPU cores. Two trials are
-repeated with the first 40,000 images for 5 epochs, about ten minutes per run, because a part may pay only with more
-data. Each trial is judged on the last 10,000 training images of CIFAR-10, which it does not train on. No test image
-is looked at. The standard error of an accuracy near 60% is 0.5 points, and runs that differ only in their seed
-differ by about a point.
+repeated with the first 40,000 images for 5 epochs, about ten minutes per run, because an addition may pay off only
+with more data. Each trial is judged on the last 10,000 training images of CIFAR-10, which it does not train on. No
+test image is looked at. The standard error of an accuracy near 60% is 0.5 points, and runs that differ only in their
+seed differ by about a point.
 
 Optimizers and learning rates are tried in `comparison_tuning`, for all models alike.
 """

@@ -82,7 +82,7 @@ def fingerprint(config: TrainingConfig, build: Callable[..., keras.Model]) -> st
     """Train for three seeded steps on synthetic images, and return the loss before each of them.
 
     The losses change if the mathematics of the model, its initial weights, its augmentation, the loss, or the
-    optimizer change. They do not depend on `epochs`, `batch_size`, `seed`, `validation_split`, and `keep`.
+    optimizer change. They do not depend on `epochs`, `batch_size`, `seed`, `validation_split`, or `keep`.
 
     Args:
         config: The recipe.
@@ -107,7 +107,7 @@ def fingerprint(config: TrainingConfig, build: Callable[..., keras.Model]) -> st
     labels = rng.integers(config.model.num_classes, size=(16, 1))
     keras.utils.set_random_seed(0)
     model = build(config.model, images=images)
-    compile_model(model, config, steps=20 * len(TOLERANCES))  # a warm-up of 5% is over at the last step
+    compile_model(model, config, steps=20 * len(TOLERANCES))  # so that a warm-up of 5% takes just these steps
     losses = []
     for _ in TOLERANCES:
         model.reset_metrics()
