@@ -390,7 +390,7 @@ def test_energy_is_that_of_the_published_figures():
         (lambda x: ops.while_loop(lambda x: ops.any(x < 9), lambda x: (x + 1,), (x,))[0], "known cost.* 'while'"),
         (
             lambda x: ops.matmul(x, ops.transpose(x)),
-            "each image separately.* a third image costs {.*} and a fourth {.*}",
+            "each image separately.* the third image costs {.*} and the fourth {.*}",
         ),
     ],
 )

@@ -155,7 +155,7 @@ def _npz(path):
         if len(x) != len(y):
             raise ValueError(f"{path}: x_{part} holds {len(x)} images, but y_{part} holds {len(y)} labels.")
         if y.max() >= len(CIFAR10_CLASSES):
-            raise ValueError(f"{path}: y_{part} holds the label {y.max()}, but labels must be 0 to 9.")
+            raise ValueError(f"{path}: y_{part} holds the label {y.max()}, but labels must be from 0 to 9.")
     return arrays
 
 

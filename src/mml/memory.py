@@ -10,7 +10,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 def keep_freed_memory() -> bool:
     """Make JAX's steps on a CPU reuse the memory that earlier steps freed.
 
-    On two cores, this saves about a third of a training step. A compiled step allocates one block of some hundred
+    On two cores, this saves about a third of a training step. A compiled step allocates one block of several hundred
     megabytes and frees it at its end. By default, glibc returns a block of that size to Linux. The next step asks for
     it again, and Linux has to find and clear it, 4096 bytes at a time. After this call, glibc keeps what is freed, so
     the process holds on to its peak memory.

@@ -289,7 +289,7 @@ def test_the_demonstration_answers_as_keras_does(open_page, tmp_path):
     page.get_by_label("A picture").set_input_files(tmp_path / "picture.png")
     page.locator("#demo li").first.wait_for()
     answer = [line.split(": ") for line in page.locator("#demo li").all_inner_texts()]
-    shares = {name: float(share.removesuffix(" %")) for name, share in answer}
+    shares = {name: float(share.removesuffix("%")) for name, share in answer}
     assert len(shares) == 5 and list(shares.values()) == sorted(shares.values(), reverse=True)
     for name, share in shares.items():
         assert abs(share - expected[name]) < 5, "8-bit rounding moves a probability by little"
@@ -300,4 +300,4 @@ def test_the_demonstration_says_what_is_wrong_with_a_file(open_page, tmp_path):
     (tmp_path / "letter.txt").write_text("Dear reader")
     page = open_page("book/intro.html")
     page.get_by_label("A picture").set_input_files(tmp_path / "letter.txt")
-    page.get_by_text("letter.txt is no picture that this browser can read").wait_for()
+    page.get_by_text("letter.txt is not a picture that this browser can read").wait_for()

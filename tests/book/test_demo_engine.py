@@ -94,7 +94,7 @@ def pictures(config, count):
 
 
 def trained(config):
-    """A model whose every weight has left its initial value; those of a large head, as in training, by little."""
+    """A model whose every weight has left its initial value; those of a large head, as in training, only slightly."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     build = vision_mlgru if isinstance(config, VisionMLGRUConfig) else vision_transformer
@@ -209,7 +209,7 @@ def test_a_picture_of_another_size_is_refused(run, small_file):
 @pytest.mark.parametrize(
     "layers, message",
     [
-        ([keras.layers.Conv2D(2, 3, name="odd")], "The layer odd is a Conv2D, which is not known here."),
+        ([keras.layers.Conv2D(2, 3, name="odd")], "The layer odd is a Conv2D, which is not supported here."),
         ([Patches(2), DenseMML(3, activation="gelu", name="odd")], "The layer odd has the activation gelu"),
         ([keras.layers.Resizing(4, 4, interpolation="nearest", name="odd")], "The layer odd must be bilinear"),
         ([Patches(2), RMSNorm(use_bias=True, name="odd")], "The layer odd must have no bias."),
@@ -228,9 +228,9 @@ def test_a_layer_that_it_does_not_know_is_named(run, tmp_path, layers, message):
         (
             "squared_relu",
             "squared_gelu",
-            "The layer stem has the activation mml>squared_gelu, which is not known here.",
+            "The layer stem has the activation mml>squared_gelu, which is not supported here.",
         ),
-        ("same", "full", "The layer patches must have the padding valid or same. Received: full"),
+        ("same", "full", "The layer patches must have the padding 'valid' or 'same'. Received: full"),
         ("left", "away", "The layer block_1 must scan right, left, down, or up. Received: away"),
         ("[5,7,12]", "[5,6,12]", "The layer reshape must get 5 x 6 x 12 numbers. Received: 420"),
     ],

@@ -71,7 +71,7 @@ def test_token_shift_gives_a_feature_the_color_of_the_token_that_it_comes_from()
 
 
 def test_token_shift_has_eight_colors():
-    with pytest.raises(ValueError, match=r"`origins` must hold at most 8 tokens. Received: \[0, 1, 2, 3"):
+    with pytest.raises(ValueError, match=r"`origins` must hold at most 8 different tokens. Received: \[0, 1, 2, 3"):
         figures.token_shift(range(9), grid=(1, 9), position=(0, 0))
 
 

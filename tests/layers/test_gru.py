@@ -165,7 +165,8 @@ def test_a_mask_of_another_shape_is_refused(shape):
 
 @pytest.mark.parametrize("name", ["initial_state", "mask"])
 def test_two_states_or_masks_are_refused(name):
-    with pytest.raises(ValueError, match=f"`{name}` must be a tensor or a list of one tensor. Received: a list of 2"):
+    message = f"`{name}` must be a tensor or a list of one tensor. Received: a list of length 2"
+    with pytest.raises(ValueError, match=message):
         GRUMML(8)(np.zeros((3, 5, 6), "float32"), **{name: [np.zeros((3, 8), "float32")] * 2})
 
 

@@ -6,7 +6,7 @@ const demo = document.getElementById("demo");
 const input = demo.querySelector("input");
 const canvas = demo.querySelector("canvas");
 const answer = demo.querySelector("[role=status]");
-let model; // a promise, once somebody wants it
+let model; // a promise, once a picture is chosen
 
 async function load() {
   const response = await fetch(new URL("model.safetensors", import.meta.url));
@@ -35,7 +35,7 @@ async function classify(file) {
   model ??= load();
   const { inputShape, classNames, predict } = await model;
   const picture = await createImageBitmap(file).catch(() => {
-    throw new Error(`${file.name} is no picture that this browser can read`);
+    throw new Error(`${file.name} is not a picture that this browser can read`);
   });
   const pixels = shrink(picture, inputShape[0], inputShape[1]);
   predict(pixels); // the browser compiles the code while it first runs
@@ -48,7 +48,7 @@ async function classify(file) {
   const list = document.createElement("ol");
   for (const { probability, name } of best) {
     const item = document.createElement("li");
-    item.textContent = `${name}: ${(100 * probability).toFixed(1)} %`;
+    item.textContent = `${name}: ${(100 * probability).toFixed(1)}%`;
     list.append(item);
   }
   answer.replaceChildren(
@@ -60,7 +60,7 @@ async function classify(file) {
 input.addEventListener("change", () => {
   if (!input.files.length) return;
   classify(input.files[0]).catch((error) => {
-    model = undefined; // the next attempt starts anew
-    answer.textContent = `Sorry: ${error.message}.`;
+    model = undefined; // the next attempt starts over
+    answer.textContent = `Sorry: ${error.message.replace(/\.$/, "")}.`;
   });
 });

@@ -6,8 +6,8 @@
  *     const model = await loadModel(await (await fetch("model.safetensors")).arrayBuffer());
  *     const probabilities = model.predict(pixels); // of 32 x 32 x 3 numbers, 0 to 255
  *
- * It knows the layers of `mml.models.vision_transformer` and `mml.models.vision_mlgru` with any sizes, and says so at
- * any other layer. `src/mml/packing/__init__.py` describes the layout of the file, and `src/mml/layers` what each
+ * It knows the layers of `mml.models.vision_transformer` and `mml.models.vision_mlgru` with any sizes, and raises an
+ * error for any other layer. `src/mml/packing/__init__.py` describes the layout of the file, and `src/mml/layers` what each
  * layer computes.
  */
 
@@ -16,16 +16,16 @@ const VERSION = "1";
 const SMALLEST = 1e-5; // the largest magnitude of a vector that is rounded is at least this ...
 const LARGEST = 1e9; // ... and at most this
 const SMALLEST_SQUARE = 1e-14; // of a vector's length, so that zeros divide safely
-const ROWS = 4; // so many vectors go through a ternary kernel together: each place in it is read once for all of them
+const ROWS = 4; // vectors that go through a ternary kernel together, so that each place in it is read only once
 
 /**
  * Read and check a packed model.
  *
  * @param {ArrayBuffer} buffer What `save_packed` wrote.
  * @returns {Promise<{classNames: string[] | null, inputShape: number[], logits: Function, predict: Function}>}
- *     `inputShape` is height, width and channels. `predict(pixels)` takes a typed array of so many numbers, 0 to 255,
+ *     `inputShape` is height, width and channels. `predict(pixels)` takes a typed array of that many numbers, 0 to 255,
  *     in rows, a pixel's channels together, and returns a Float32Array of one probability for each class;
- *     `logits(pixels)` returns what the softmax is taken of.
+ *     `logits(pixels)` returns the inputs of the softmax.
  * @throws {Error} If it is not a packed model, has another version, is damaged, or holds a layer that is not known here.
  */
 export async function loadModel(buffer) {
@@ -33,7 +33,7 @@ export async function loadModel(buffer) {
   const file = { tensors, ternary: JSON.parse(metadata.ternary) };
   const config = JSON.parse(metadata.config);
   if (config.class_name !== "Sequential") {
-    throw new Error(`The model must be a Sequential one. Received: ${config.class_name}`);
+    throw new Error(`The model must be a Sequential model. Received: ${config.class_name}`);
   }
   const layers = buildLayers(file, config, "");
   const inputShape = layers.inputShape;
@@ -47,7 +47,7 @@ export async function loadModel(buffer) {
     for (const layer of layers) x = layer(x);
     return x.values;
   }
-  logits(new Float32Array(size)); // builds the layers: what does not fit is known now
+  logits(new Float32Array(size)); // builds the layers: any mismatch is found here
 
   return {
     classNames: JSON.parse(metadata.class_names),
@@ -86,7 +86,7 @@ async function readFile(buffer) {
   return { metadata, tensors };
 }
 
-/** SHA-256 of the whole file, with zeros in the place of its own 64 digits. */
+/** SHA-256 of the whole file, with zeros instead of its own 64 digits. */
 async function digest(bytes, start, written) {
   const field = `"sha256":"${written}"`;
   const text = new TextDecoder("latin1").decode(bytes.subarray(0, start)); // a character for each byte
@@ -154,7 +154,7 @@ function ternaryKernel(file, name, features) {
 }
 
 // === Layers ===
-// Each is a function from `{values, shape}` to the like, for one picture, without the axis of the batch. As in Keras,
+// Each is a function from `{values, shape}` to the same, for one picture, without the axis of the batch. As in Keras,
 // what is kept between two operations is rounded to float32.
 
 function buildLayers(file, config, prefix) {
@@ -170,10 +170,10 @@ function buildLayers(file, config, prefix) {
       shape ??= layers.inputShape;
     } else {
       const build = LAYERS[kind];
-      if (!build) throw new Error(`The layer ${options.name} is a ${kind}, which is not known here.`);
+      if (!build) throw new Error(`The layer ${options.name} is a ${kind}, which is not supported here.`);
       const activation = options.activation?.config ?? options.activation ?? "linear"; // a name, or one in an object
       if (!Object.hasOwn(ACTIVATIONS, activation)) {
-        throw new Error(`The layer ${options.name} has the activation ${activation}, which is not known here.`);
+        throw new Error(`The layer ${options.name} has the activation ${activation}, which is not supported here.`);
       }
       layers.push(build(file, `${prefix}${options.name}`, options), ACTIVATIONS[activation]);
     }
@@ -217,7 +217,7 @@ const LAYERS = {
   Dropout: nothing,
   Patches(file, name, { patch_size: size, strides, padding = "valid" }) {
     if (padding !== "valid" && padding !== "same") {
-      throw new Error(`The layer ${name} must have the padding valid or same. Received: ${padding}`);
+      throw new Error(`The layer ${name} must have the padding 'valid' or 'same'. Received: ${padding}`);
     }
     return (x) => patches(x, size, strides ?? size, padding);
   },
@@ -342,7 +342,7 @@ function softmax(logits) {
   return exponentials.map((value) => value / sum);
 }
 
-/** Enlarge or reduce: each pixel is a mean of the four about its place, without a filter. */
+/** Enlarge or reduce: each pixel is a weighted mean of the four nearest ones, without a filter. */
 function resizeBilinear({ values, shape: [height, width, channels] }, newHeight, newWidth) {
   const between = (index, size, newSize) => {
     const place = Math.min(Math.max(((index + 0.5) * size) / newSize - 0.5, 0), size - 1);
@@ -430,7 +430,7 @@ function denseMML(file, name, normName, features, tokens, useBias = true) {
     const normalized = norm(x).values;
     const result = new Float32Array(rows * units);
     for (let first = 0; first < rows; first += ROWS) {
-      const count = Math.min(ROWS, rows - first); // what an earlier vector left behind it is summed, but not used
+      const count = Math.min(ROWS, rows - first); // leftovers of earlier vectors are summed but not used
       for (let row = 0; row < count; row++) {
         const start = (first + row) * features;
         steps[row] = absmaxQuantize(normalized.subarray(start, start + features), quantized, row) * scale;
@@ -484,7 +484,7 @@ function absmaxQuantize(x, quantized, row) {
   return Math.fround(largest / 127);
 }
 
-/** As Keras rounds; `Math.round` would round 0.5 up. The sum has no digits left behind the point. */
+/** As Keras rounds; `Math.round` would round 0.5 up. The sum has no room for decimals. */
 function roundHalfToEven(x) {
   return x + 2 ** 52 * 1.5 - 2 ** 52 * 1.5;
 }

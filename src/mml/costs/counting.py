@@ -167,7 +167,7 @@ def _costs(model):
     if third != fourth:
         raise ValueError(
             "`model` must treat each image separately and at the same cost. "
-            f"Received: a model in which a third image costs {third} and a fourth {fourth}"
+            f"Received: a model in which the third image costs {third} and the fourth {fourth}"
         )
     return {key: two[key] - third[key] for key in two}, third
 

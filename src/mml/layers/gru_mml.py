@@ -249,5 +249,7 @@ def _only(name, value):
     if not isinstance(value, (list, tuple)):
         return value
     if len(value) != 1:
-        raise ValueError(f"`{name}` must be a tensor or a list of one tensor. Received: a list of {len(value)}")
+        raise ValueError(
+            f"`{name}` must be a tensor or a list of one tensor. Received: a list of length {len(value)}"
+        )
     return value[0]

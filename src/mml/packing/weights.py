@@ -51,7 +51,7 @@ def take_weights(layer):
             rest["bias"] = layer.bias
     else:
         layer.save_own_variables(rest)
-    # safetensors writes an array's memory as it lies there, so rows must come first.
+    # safetensors writes an array's memory as it is laid out, so it must be in row-major order.
     return ternary, {name: np.array(ops.convert_to_numpy(value), order="C") for name, value in rest.items()}
 
 

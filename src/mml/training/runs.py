@@ -202,7 +202,8 @@ def _check(data, config):
     if policy.compute_dtype == "float16":
         raise ValueError(
             "The dtype policy must not compute in float16, because Keras then skips steps whose gradients overflow, "
-            f"and the number of steps would not tell the epoch. Use 'mixed_bfloat16'. Received: {policy.name!r}"
+            "and the number of steps would no longer tell which epoch the run has reached. Use 'mixed_bfloat16'. "
+            f"Received: {policy.name!r}"
         )
     return n_train
 

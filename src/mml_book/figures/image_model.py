@@ -103,7 +103,9 @@ def token_shift(origins, grid, position):
     own = position[0] * columns + position[1]
     givers = [own, *(token for token in dict.fromkeys(origins.tolist()) if token != own)]
     if len(givers) > len(COLORS):
-        raise ValueError(f"`origins` must hold at most {len(COLORS)} tokens. Received: {sorted(set(givers))}")
+        raise ValueError(
+            f"`origins` must hold at most {len(COLORS)} different tokens. Received: {sorted(set(givers))}"
+        )
     colors = dict(zip(givers, COLORS, strict=False))
 
     figure, (tokens, features) = plt.subplots(

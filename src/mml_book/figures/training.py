@@ -44,7 +44,7 @@ def best_epoch(history):
     >>> from mml_book.figures import best_epoch
     >>> figure = best_epoch(pd.DataFrame({"epoch": [0, 1, 2], "val_acc": [0.2, 0.4, 0.3]}))
     """
-    best = history.loc[history["val_acc"].idxmax()]  # the first of equals, which the checkpoint keeps
+    best = history.loc[history["val_acc"].idxmax()]  # the first if several are equal, as in the checkpoint
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
     sns.lineplot(x=history["epoch"] + 1, y=history["val_acc"], marker="o", ax=axes)
     axes.axvline(best["epoch"] + 1, linestyle="--", color="0.5", zorder=0)

@@ -3,8 +3,8 @@
     python -m mml_book.results [TABLE ...]
 
 `make results` runs this for all of them. The command downloads CIFAR-10, or reads the file that `CIFAR10_NPZ` names.
-You can stop it with Ctrl+C and call it again: it continues, and it skips runs whose rows are current, see
-`table.TrainedRows`.
+You can stop it with Ctrl+C and call it again: it continues, and it skips runs whose rows are current (see
+`table.TrainedRows`).
 
 `make bench` measures the tables of speed.
 """

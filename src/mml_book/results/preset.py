@@ -5,7 +5,7 @@
 Training on all 50,000 training images of CIFAR-10 takes about 90 minutes on two CPU cores if nothing else runs. You
 can stop it with Ctrl+C and call it again: it continues after the last complete epoch. Then the packed model is
 tested, once. The table holds a row per epoch, and a row per class and set of test images. Its `seconds` count only
-the last call. If the table and the files are there and made by today's code, nothing is trained.
+the last call. If the table and the files are there and were made by the current code, nothing is trained.
 """
 
 import dataclasses

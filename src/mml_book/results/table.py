@@ -65,7 +65,7 @@ def machine() -> dict[str, str]:
     >>> list(machine())
     ['processor', 'commit']
     """
-    import cpuinfo  # which pytest-benchmark brings
+    import cpuinfo  # installed with pytest-benchmark
 
     def git(*arguments):
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
@@ -171,7 +171,7 @@ _fingerprint_once = functools.cache(fingerprint)
 
 
 def is_current(row: Mapping[str, Any], made_by: dict[str, str]) -> bool:
-    """Return whether today's code would make a row again.
+    """Return whether the current code would produce the same row.
 
     Args:
         row: A row of a table.
@@ -227,7 +227,7 @@ class TrainedRows:
     """The rows of a table, one per run. The file is written after each run.
 
     A row that the file already holds is kept if it is current: the recipe and the function that builds the model are
-    the same, and its `fingerprint` agrees with that of today's code.
+    the same, and its `fingerprint` agrees with that of the current code.
 
     Args:
         path: The file, which need not be there.
@@ -264,6 +264,7 @@ class TrainedRows:
         others = [row for row in self.rows if any(row[column] != key[column] for column in key)]
         if any(row not in others and is_current(row, made_by) for row in self.rows):
             return
+        made_on = machine()  # before training, because the repository may change meanwhile
         images = data()
         jax.clear_caches()
         start = time.perf_counter()
@@ -283,7 +284,7 @@ class TrainedRows:
             "seconds": round(seconds, 1),
             **self.columns,
             **provenance(images),
-            **machine(),
+            **made_on,
             **made_by,
         }
         self.rows = [*others, row]
