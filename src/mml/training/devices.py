@@ -62,8 +62,8 @@ def current_place() -> Place:
     place = Place(distribution.device_mesh.devices.size, jax.process_index(), jax.process_count())
     if place.processes > 1 and distribution.auto_shard_dataset:
         raise ValueError(
-            "With several processes, the distribution must not shard the images again, because each process "
-            "already takes only its share: `DataParallel(auto_shard_dataset=False)`. Received: auto_shard_dataset=True"
+            "With several processes, the distribution must not shard the images again, because each process already "
+            "takes only its share: `DataParallel(auto_shard_dataset=False)`. Received: auto_shard_dataset=True"
         )
     return place
 
