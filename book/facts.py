@@ -1,7 +1,7 @@
 """Facts about the run that built the site: its data, how long it took, the software, and the results.
 
-A Markdown page asks for a fact with a comment, such as `<!-- data-source -->`. `build.py` replaces the comment by the
-fact.
+A Markdown page asks for a fact with a comment, such as `<!-- data-source -->`. `build.py` replaces the comment with
+the fact.
 """
 
 import datetime
@@ -152,7 +152,7 @@ def gather(notebooks, parameters):
 
 
 def fill(text, facts):
-    """Replace each comment in a Markdown page by the fact that it names. Raise KeyError if there is none.
+    """Replace each comment in a Markdown page with the fact that it names. Raise KeyError if there is none.
 
     >>> fill("It took <!-- ran-for one -->.", {"ran-for one": "7 s"})
     'It took 7 s.'

@@ -110,7 +110,7 @@ def assert_equals_oracle(layer, forward, input_shape, count=2):
 def forward_kernel(dense):
     """The matrix with which a built DenseMML multiplies, found from what it gives to its activation.
 
-    A unit vector stays one through norm and quantisation, so that it selects one row; zeros select the bias.
+    A unit vector stays one through norm and quantization, so that it selects one row; zeros select the bias.
     """
     kernel, gain = dense.get_weights()[0], dense.get_weights()[-1]  # gain: [features] or [..., features]
     features = len(kernel)

@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Collect garbage rarely, and never among the objects of libraries. This saves a fifth of the time."""
+    """Collect garbage rarely, and never scan the libraries' objects. This saves a fifth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

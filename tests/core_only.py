@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 CORE = {"keras", "numpy", "safetensors", "filelock", "pillow"}
-# JAX brings SciPy.
+# SciPy comes with JAX.
 ABSENT = {
     "jax": ["matplotlib", "pandas", "seaborn", "sklearn", "tensorflow", "torch"],
     "torch": ["jax", "matplotlib", "pandas", "scipy", "seaborn", "sklearn", "tensorflow"],
@@ -22,7 +22,7 @@ ABSENT = {
 
 
 def check_environment(backend):
-    """The environment is what this is about: the core, one backend, and nothing of the extra."""
+    """The environment holds what it should: the core, one backend, and nothing of the extra."""
     needed = [each for each in importlib.metadata.requires("mml-vision") if "extra ==" not in each]
     assert {each.split(">")[0] for each in needed} == CORE, needed
     found = [name for name in ABSENT[backend] if importlib.util.find_spec(name)]
@@ -93,7 +93,7 @@ def check_command_line(path):
 
 @contextlib.contextmanager
 def says_what_to_install(package):
-    """What needs more than the core says so."""
+    """Functions that need more than the core say what to install."""
     try:
         yield
     except ImportError as error:

@@ -3,7 +3,7 @@
 Every function also takes complex arrays, whose imaginary part carries a derivative: with `x + 1e-30j * direction`
 as input, the imaginary part of the output is 1e-30 times the derivative along `direction`, exact to rounding
 (complex-step differentiation; Squire and Trapp, SIAM Review 40, 1998). The straight-through estimator is then one
-line: the value of the quantised array, the imaginary part of the latent one.
+line: the value of the quantized array, the imaginary part of the latent one.
 
 Weights come as flat lists in the order of `layer.get_weights()`.
 """
@@ -19,7 +19,7 @@ _margins = None  # distances to the nearest rounding boundary, while `rounding_m
 
 @contextmanager
 def rounding_margins():
-    """Yields a list that fills with the distance of each quantisation's closest value to a rounding boundary.
+    """Yields a list that fills with the distance of each quantization's closest value to a rounding boundary.
 
     Two float32 programs may round a value on either side when it lies closer to a boundary than their own error.
     """
@@ -59,7 +59,7 @@ def gradients(forward, arguments, upstream):
     return result
 
 
-# Quantisation
+# Quantization
 
 
 def absmax_quantize(x):

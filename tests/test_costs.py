@@ -89,7 +89,7 @@ def test_packed_layer_adds_once_for_each_nonzero_weight_and_row(rows, tmp_path):
     assert found["addition", "int32"] == rows * np.count_nonzero(w_ternary)
     # The norm's squares and their sum, and the bias.
     assert found["addition", "float32"] == rows * (features - 1 + units)
-    # Squares, norm, gain, rounding, and the scales of the result; one factor a row in the norm and in the scales.
+    # Squares, norm, gain, rounding, and the scales of the result; one factor per row in the norm and in the scales.
     assert found["multiplication", "float32"] == rows * (4 * features + units + 2)
     assert not [dtype for operation, dtype in found if operation == "multiplication" and dtype != "float32"]
 
@@ -181,7 +181,7 @@ def test_recurrence_multiplies_twice_for_each_value(monkeypatch):
     assert found == {("addition", "float32"): 2 * 20, ("multiplication", "float32"): 2 * 20}
 
 
-def test_of_two_branches_the_dearer_is_counted():
+def test_of_two_branches_the_costlier_is_counted():
     def branch(x):
         return ops.cond(ops.any(x > 0), lambda: x * x * x, lambda: -x)
 

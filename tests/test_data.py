@@ -1,4 +1,4 @@
-"""`mml.data`: what comes from where, and that nothing bad comes in or stays."""
+"""`mml.data`: where the data come from, and that bad files are refused and not kept."""
 
 import contextlib
 import http.server

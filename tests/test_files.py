@@ -61,7 +61,7 @@ def test_content_reaches_the_disk_before_the_name_and_the_name_before_the_end(tm
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
 def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch, code):
-    """That its file system has no such thing is no error; that its disk fails is."""
+    """A file system that cannot sync folders is not an error, but a failing disk is."""
 
     def failing_fsync(descriptor):
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):

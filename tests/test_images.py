@@ -1,4 +1,4 @@
-"""`mml.images`: pixels against NumPy, and what is said of a file that is no image."""
+"""`mml.images`: pixels against NumPy, and what it says about a file that is not an image."""
 
 import struct
 import zlib
@@ -291,7 +291,7 @@ def test_transparent_colors_do_not_bleed(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "image.png", 8, 8, 3), np.full((8, 8, 3), 255))
 
 
-# === What is no image ===
+# === Files that are not images ===
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_fewer_classes_without_names(folder, capsys):
 
 
 def functional(last):
-    """A model that is no `keras.Sequential`."""
+    """A model that is not a `keras.Sequential`."""
     inputs = keras.Input((8, 8, 3))
     return keras.Model(inputs, last(keras.layers.Dense(3)(keras.layers.Flatten()(inputs))))
 

@@ -225,7 +225,7 @@ def test_augmentation_varies_images_in_training_only():
 
 
 @both_models
-def test_normalisation_comes_with_the_weights(tmp_path, build, config):
+def test_normalization_comes_with_the_weights(tmp_path, build, config):
     model = build(config, images())
     model.save_weights(tmp_path / "m.weights.h5")
     other = build(config)

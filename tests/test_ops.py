@@ -20,7 +20,7 @@ matrices = shapes.flatmap(lambda shape: hnp.arrays("float32", shape, elements=fi
 
 
 @given(matrices)
-def test_ternarisation_gives_three_values_and_the_mean_magnitude(w):
+def test_ternarization_gives_three_values_and_the_mean_magnitude(w):
     w_ternary, scale = (np.asarray(array) for array in ops.absmean_ternarize(w))
     expected, expected_scale = oracle.absmean_ternarize(w.astype("float64"))
     assert w_ternary.shape == w.shape and w_ternary.dtype == w.dtype
@@ -32,7 +32,7 @@ def test_ternarisation_gives_three_values_and_the_mean_magnitude(w):
 
 
 @given(matrices, st.integers(-20, 20))
-def test_ternarisation_does_not_depend_on_the_scale(w, exponent):
+def test_ternarization_does_not_depend_on_the_scale(w, exponent):
     w[np.abs(w) < 1e-3] = 1  # far from the bounds of the scale on both sides
     factor = np.float32(2.0) ** (exponent // 4)  # a power of two changes no digit
     before, scale = ops.absmean_ternarize(w)
@@ -49,20 +49,20 @@ def test_the_ternary_scale_is_clipped(value, expected_scale):
 
 
 @given(matrices)
-def test_quantisation_error_is_at_most_half_a_step(x):
+def test_quantization_error_is_at_most_half_a_step(x):
     x_quantized, scale = (np.asarray(array) for array in ops.absmax_quantize(x))
     assert x_quantized.shape == x.shape and x_quantized.dtype == x.dtype
     assert scale.shape == (*x.shape[:-1], 1)
     np.testing.assert_array_equal(x_quantized, np.round(x_quantized))
     assert np.max(np.abs(x_quantized)) <= 127
-    # 127 * 2**-22: the rounding error of float32 on the quantised value itself
+    # 127 * 2**-22: the rounding error of float32 on the quantized value itself
     assert np.all(np.abs(x / scale.astype("float64") - x_quantized) <= 0.5 + 127 * 2.0**-22)
     largest = np.max(np.abs(x), axis=-1)
     np.testing.assert_array_equal(np.max(np.abs(x_quantized), axis=-1)[largest >= 1e-5], 127)
 
 
 @given(matrices)
-def test_quantisation_equals_the_oracle_where_rounding_is_certain(x):
+def test_quantization_equals_the_oracle_where_rounding_is_certain(x):
     expected, expected_scale = oracle.absmax_quantize(x.astype("float64"))
     x_quantized, scale = (np.asarray(array) for array in ops.absmax_quantize(x))
     np.testing.assert_allclose(scale, expected_scale, rtol=1e-6)
@@ -70,7 +70,7 @@ def test_quantisation_equals_the_oracle_where_rounding_is_certain(x):
     np.testing.assert_array_equal(x_quantized[certain], expected[certain])
 
 
-def test_quantisation_of_zeros_is_zeros():
+def test_quantization_of_zeros_is_zeros():
     x_quantized, scale = ops.absmax_quantize(np.zeros((2, 3), "float32"))
     np.testing.assert_array_equal(x_quantized, np.zeros((2, 3)))
     np.testing.assert_allclose(scale, np.full((2, 1), 1e-5 / 127), rtol=1e-6)
@@ -114,7 +114,7 @@ def test_gradients_in_low_precision(dtype):
         assert np.all(np.isfinite(a)) and np.sqrt(np.mean((a - e) ** 2)) < 0.01 * np.sqrt(np.mean(e**2))
 
 
-def test_quantisation_is_without_gradient_and_the_ternary_scale_has_one():
+def test_quantization_is_without_gradient_and_the_ternary_scale_has_one():
     w = np.array([[0.3, -1.2], [0.8, 0.1]], "float32")
     # Beside `0 * w`, since torch differentiates nothing that has no gradient at all.
     for quantize in (ops.absmax_quantize, ops.absmean_ternarize):

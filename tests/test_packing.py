@@ -219,13 +219,13 @@ MODELS = {
     "made for images": lambda: model_made_for_images(IMAGES),
     "functional": functional_model,
     "with a convolution": convolutional_model,
-    "one gain a feature": lambda: vision_transformer(dataclasses.replace(ONE_BLOCK, per_feature_gain=True), IMAGES),
+    "one gain per feature": lambda: vision_transformer(dataclasses.replace(ONE_BLOCK, per_feature_gain=True), IMAGES),
     "without ternary layers": lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)]),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_predictions_are_the_same_to_the_bit(name, tmp_path):
+def test_predictions_are_the_same_bit_for_bit(name, tmp_path):
     model = trained(MODELS[name]())
     with optimized():
         save_packed(model, tmp_path / "model")
@@ -286,7 +286,7 @@ def test_float_layers_stay_float(tmp_path):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Residual(layers.Layer):
-    """Somebody's own layer with a ternary one inside, which no file takes but memory does."""
+    """A user's layer that contains a ternary one. It can be packed in memory but not in a file."""
 
     def __init__(self, quantization="ternary", **kwargs):
         super().__init__(**kwargs)
@@ -327,7 +327,7 @@ def test_a_foreign_layer_that_does_not_is_refused():
 
 @keras.saving.register_keras_serializable(package="tests")
 class Scaled(keras.Model):
-    """Somebody's own model with a weight of its own."""
+    """A user's model with a weight of its own."""
 
     def __init__(self, quantization="ternary", **kwargs):
         super().__init__(**kwargs)
@@ -429,7 +429,7 @@ def test_what_is_no_built_model_is_not_packed():
 
 
 @pytest.mark.parametrize("shape", [(1, 16), (3, 4, 108), (32, 4, 16), (5, 64)], ids=str)
-def test_a_layer_gives_the_same_to_the_bit(shape, tmp_path):
+def test_a_layer_gives_the_same_bit_for_bit(shape, tmp_path):
     # Sizes at which a compiler fuses a multiplication with an addition in one program but not in another.
     models = [
         trained(keras.Sequential([keras.Input(shape[1:]), DenseMML(units, activation="silu")]))

@@ -86,7 +86,7 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def silence():
-    """The peer's warnings are not ours to mend; ours are caught by every other test."""
+    """The peer's warnings are not ours to fix; ours are caught by every other test."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -5,7 +5,7 @@
 This takes a few minutes and writes `image_model_speed.csv`. With `--benchmark-disable` everything is done once and no
 table is written. No test asserts anything about time. All models work in this process, and take turns in each round.
 
-Its columns are those of the other tables of speed, see `speed_tables`, but for `batch_size`. Its contenders are:
+Its columns are those of the other speed tables (see `speed_tables`), except for `batch_size`. Its contenders are:
 
 - `ternary`: the default `mml.models.vision_mlgru`.
 - `packed`: the same model after `mml.packing.pack`, which can only predict.

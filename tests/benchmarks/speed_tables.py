@@ -19,14 +19,14 @@ import pandas as pd
 from mml.files import replacing
 
 RESULTS = Path(__file__).parents[2] / "src" / "mml_book" / "results"
-# What identifies a row, so that a new one takes the place of an old one; of a table without, all rows are new.
+# What identifies a row, so that a new row replaces the old one. In a table without keys, all rows are new.
 KEYS = {
     "speed": ["measure", "contender"],
     "tokens": ["tokens", "block", "direction"],
     "step_profile": [],
     "image_model_speed": ["measure", "batch_size", "contender"],
 }
-# What is aimed at in a row: "at least" so much of its time to ours, "at most" so much of ours to it.
+# What is aimed at in a row: "at least" this ratio of its time to ours, or "at most" this ratio of ours to its.
 AIMS = {
     "speed": [
         (("whole_run", "peer"), "at least", 25),
@@ -58,7 +58,7 @@ def spread(values, percentiles=(5, 95), digits=4):
 
 
 def compare(values, ours, percentiles=(5, 95)):
-    """Compare a contender's values, one a round, with ours.
+    """Compare a contender's values, one per round, with ours.
 
     Example:
 

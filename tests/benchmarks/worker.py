@@ -202,7 +202,7 @@ def main():
     measurements = Measurements(name, read_config(name, arguments.config), read_data(arguments.data))
     assert name == "ours" or "mml" not in sys.modules, "only the process of ours may import mml"
     keras.utils.set_random_seed(0)
-    answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
+    answers, sys.stdout = sys.stdout, sys.stderr  # keeps what a library prints out of the answers
     for line in sys.stdin:
         print(json.dumps(getattr(measurements, line.strip())()), file=answers, flush=True)
 

@@ -28,6 +28,6 @@ SITE_ONLY = re.compile(
 
 
 def site_only(text):
-    """What in this Markdown the site would turn into something, and Colab shows raw; none of it, an empty list."""
+    """Return the parts of this Markdown that only the site renders and Colab shows raw."""
     prose = FORMULA.sub("$", CODE.sub("`", text))
     return [*LABEL.findall(text), *(match.group() for match in SITE_ONLY.finditer(prose))]

@@ -38,7 +38,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A browser that moves on before a file is through is no error."""
+    """It is not an error if a browser moves on before a file has been sent."""
 
     def handle_error(self, request, client_address):
         pass
@@ -292,7 +292,7 @@ def test_the_demonstration_answers_as_keras_does(open_page, tmp_path):
     shares = {name: float(share.removesuffix("%")) for name, share in answer}
     assert len(shares) == 5 and list(shares.values()) == sorted(shares.values(), reverse=True)
     for name, share in shares.items():
-        assert abs(share - expected[name]) < 5, "8-bit rounding moves a probability by little"
+        assert abs(share - expected[name]) < 5, "8-bit rounding moves a probability only slightly"
     assert page.complaints == []
 
 

@@ -5,8 +5,8 @@ copy of that environment, and its own setup cell installs the package there. Git
 with the files of this checkout as they are, with uncommitted changes and new files.
 
 How long each chapter took is written to a line in `_build/colab`, and the chapter as it ran beside it. Times are not
-judged here: a busy machine is no failure. `make colab` runs two chapters at a time, which slows both down; pytest on
-this file runs one after the other.
+judged here: a busy machine is not a failure. `make colab` runs two chapters at a time, which slows both down.
+Pytest on this file runs one after the other.
 """
 
 import json
@@ -101,7 +101,7 @@ def environment(published, tmp_path):
     """The variables that a notebook sees: an empty home, and of this process only what leads to the network."""
     home = tmp_path / "home"
     (home / ".keras").mkdir(parents=True)
-    # CIFAR-10 may come from the usual cache, so that no test has to load it down again.
+    # CIFAR-10 may come from the usual cache, so that no test has to download it again.
     cache = Path.home() / ".keras" / "datasets"
     cache.mkdir(parents=True, exist_ok=True)
     (home / ".keras" / "datasets").symlink_to(cache)
@@ -216,7 +216,7 @@ def test_the_chapter_runs_in_colab(chapter, python, environment, published, tmp_
     assert_installed_beside_what_was_there(before, after, python, environment, published)
     # Warnings, and what libraries complain of, would stand between the text and the pictures.
     cells = notebook.cells[set_up + 1 :]
-    if "handwritten digits" in printed(cells, "stdout"):  # CIFAR-10 could not be had, and the warning says so
+    if "handwritten digits" in printed(cells, "stdout"):  # CIFAR-10 was not available, and the warning says so
         cells = [cell for cell in cells if "load_cifar10" not in cell.source]
     complaints = printed(cells, "stderr")
     for expected in (SLOW_COMPILATION, DIGITS_INSTEAD):

@@ -164,7 +164,7 @@ def test_a_model_of_the_book_predicts_what_it_does_in_keras(run, tmp_path, confi
     results = run(x)
     assert results["classNames"] is None
     assert_agrees(results, load_packed(tmp_path / "model").predict(x, verbose=0), typical=0.01, largest=0.2)
-    print(f"{type(config).__name__}: {results['milliseconds']:.1f} ms an image")
+    print(f"{type(config).__name__}: {results['milliseconds']:.1f} ms per image")
     assert results["milliseconds"] < 1000
 
 

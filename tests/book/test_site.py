@@ -59,7 +59,7 @@ def test_every_picture_is_there_and_described(page, chapter):
     for picture in re.findall(r"<img[^>]*>", page):
         alt = re.search(r'alt="([^"]*)"', picture)
         assert alt and len(alt.group(1)) >= 20, picture[:200]
-        assert not re.search(r"\.(png|svg)$", alt.group(1)), "a file name is no description"
+        assert not re.search(r"\.(png|svg)$", alt.group(1)), "a file name is not a description"
         assert (SITE / "book" / re.search(r'src="([^"]+)"', picture).group(1)).exists()
 
 

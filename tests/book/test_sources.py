@@ -89,7 +89,7 @@ def test_valid_and_without_outputs(chapter, notebook):
 @every_notebook
 def test_runs_on_the_kernel_that_every_place_has(notebook):
     assert notebook.metadata.kernelspec.name == "python3"
-    assert notebook.metadata.execution.timeout >= 600, "seconds a cell: nbmake stops at 300, jupyter-book at 30"
+    assert notebook.metadata.execution.timeout >= 600, "seconds per cell: nbmake stops at 300, jupyter-book at 30"
 
 
 @every_notebook

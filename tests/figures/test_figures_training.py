@@ -24,7 +24,7 @@ def test_best_epoch_marks_the_first_of_equals():
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marked] == [(2, 0.4)]
 
 
-def test_checkpoint_sizes_are_labelled_with_units():
+def test_checkpoint_sizes_are_labeled_with_units():
     (axes,) = figures.checkpoint_sizes(pd.Series({"weights": 41_203_268, "random states": 160})).axes
     np.testing.assert_allclose([bar.get_width() for bar in axes.patches], [41_203_268, 160])
     assert {"41.2 MB", "160 bytes"} <= {text.get_text() for text in axes.texts}

@@ -20,7 +20,7 @@ def test_gated_recurrence_draws_gates_candidates_and_states():
     assert low < 0 and high > 8
 
 
-def test_raster_order_covers_the_image_with_one_arrow_a_row():
+def test_raster_order_covers_the_image_with_one_arrow_per_row():
     (ax,) = figures.raster_order(np.zeros((8, 12, 3)), rows=2, columns=3).axes
     assert ax.images[0].get_extent() == [-0.5, 2.5, 1.5, -0.5]
     tips = {text.xy for text in ax.texts if getattr(text, "arrow_patch", None)}

@@ -88,7 +88,7 @@ def model_of(name, batch_size=None, seed=1):
 
 
 def compiled(model):
-    """AdamW keeps a state, two arrays a weight, that must survive too."""
+    """AdamW keeps a state, two arrays per weight, that must survive too."""
     model.compile(keras.optimizers.AdamW(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     assert model.jit_compile is COMPILES
     return model

@@ -68,7 +68,7 @@ def test_default_width_is_the_next_multiple_of_256(features, hidden_ratio, expec
     ]
 
 
-def test_the_inner_gain_is_one_a_feature():
+def test_the_inner_gain_is_one_per_feature():
     layer = layers.SwiGLUMML(6, intermediate_size=10)
     layer.build((None, 4, 8))
     assert [(weight.name, weight.shape) for weight in layer.weights] == [

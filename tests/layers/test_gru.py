@@ -110,7 +110,7 @@ def test_a_mask_goes_through_a_model_as_with_keras_gru():
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(outputs))
     each = np.asarray(layer(x, mask=MASK))
     expected = (each * MASK[..., None]).sum(axis=1) / MASK.sum(axis=1, keepdims=True).clip(1)
-    rows = MASK.any(axis=1)  # the average of nothing is Keras's affair
+    rows = MASK.any(axis=1)  # how to average nothing is up to Keras
     np.testing.assert_allclose(model(x)[rows], expected[rows], rtol=1e-5, atol=1e-6)
 
 

@@ -6,7 +6,7 @@ import pytest
 from mml.training import ShuffledBatches
 
 
-def test_every_image_once_an_epoch_in_a_new_order():
+def test_every_image_once_per_epoch_in_a_new_order():
     batches = ShuffledBatches(np.arange(45), np.arange(45), batch_size=20, seed=1)
     orders = []
     for epoch in (0, 1, 0):

@@ -66,7 +66,7 @@ def assert_equal_within_rounding(folder, run):
     """As one device: the sums over a batch are added up in another order, and float32 rounds at 6e-8.
 
     AdamW divides a gradient by its size, so that a step is about as long as the learning rate where the gradient is
-    almost nothing but rounding. So single weights may differ by that much a step, and the bound is on their mean.
+    almost nothing but rounding. So single weights may differ by that much per step, and the bound is on their mean.
     Likewise an activation at the edge of two of its 8-bit values may be rounded to the other one: losses are compared
     less tightly than float32 would allow.
     """

@@ -228,7 +228,7 @@ def test_only_the_history_needs_pandas(monkeypatch, tmp_path):
         Run(None, [{"epoch": 0}], tmp_path).history  # noqa: B018
 
 
-def test_images_are_normalised_by_all_training_images(run, data):
+def test_images_are_normalized_by_all_training_images(run, data):
     normalized = np.asarray(run.model.layers[0].layers[0](data.x_train), "float64")
     np.testing.assert_allclose(normalized.mean((0, 1, 2)), np.zeros(3), atol=1e-4)
     np.testing.assert_allclose(normalized.std((0, 1, 2)), np.ones(3), rtol=1e-4)
