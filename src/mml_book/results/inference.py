@@ -123,6 +123,7 @@ def main(path):
                         "device": f"{platform.machine()} {jax.devices()[0].platform}",
                         "cores": os.cpu_count(),
                         "date": datetime.date.today().isoformat(),
+                        "data": "Random images.",
                         **machine(),
                     }
                 )
