@@ -75,7 +75,7 @@ bench: .venv/peer
 	.venv/bin/python tests/benchmarks/speed_tables.py
 	.venv/bin/python -m mml_book.results.inference src/mml_book/results/inference.csv
 
-# Trains the models of all tables that `make bench` does not write, cheapest first. It takes about thirteen hours. After
+# Trains the models of all tables that `make bench` does not write, cheapest first. It takes about fourteen hours. After
 # Ctrl+C, call it again to resume. `.venv/bin/python -m mml_book.results --help` lists the tables.
 results: .venv/ready
 	.venv/bin/python -W ignore -m mml_book.results

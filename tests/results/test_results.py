@@ -365,6 +365,8 @@ def test_the_comparison_shows_what_chapter_10_says_in_words():
     assert 2.5 < in_floats["float"] - in_floats["ternary"] < 3.5, "about three points"
     assert 0 < in_floats["ternary"] - in_8_bits["narrow float"] < 3, "a little less accurate"
     assert in_8_bits["narrow convolution"] > in_floats[["ternary", "float"]].max() + 2, "more accurate than both"
+    (full,) = pd.read_csv(RESULTS / "comparison_full.csv").itertuples()
+    assert 1.5 < 100 * (full.accuracy - full.ternary_accuracy) < 2.5, "about two points"
     for form in ("bfloat16", "int8"):
         lost = means[f"{form}_accuracy"] - in_floats
         assert lost.drop("ternary").abs().max() < 0.5, "hardly changes the accuracy of any of them"

@@ -28,7 +28,7 @@ TABLES = {
     "preset": (95, preset.main),
     "search": (95, search.main),
     "comparison_tuning": (145, comparison.tuning),
-    "comparison_full": (115, comparison.full),
+    "comparison_full": (65, comparison.full),
     "image_model_ablation": (220, image_model.ablation),
     "comparison": (230, comparison.main),
 }
