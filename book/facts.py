@@ -154,8 +154,8 @@ def gather(notebooks, parameters):
 def fill(text, facts):
     """Replace each comment in a Markdown page with the fact that it names. Raise KeyError if there is none.
 
-    >>> fill("It took <!-- ran-for one -->, not <!-- ran-for\\ntwo -->.", {"ran-for one": "7 s", "ran-for two": "9 s"})
-    'It took 7 s, not 9 s.'
+    >>> fill("It took <!-- ran-for one --> and <!-- ran-for\\ntwo -->.", {"ran-for one": "7 s", "ran-for two": "9 s"})
+    'It took 7 s and 9 s.'
     """
     # A comment may be broken across lines, like any text.
     return re.sub(r"<!--\s(.+?)\s-->", lambda found: facts[" ".join(found[1].split())], text, flags=re.DOTALL)
