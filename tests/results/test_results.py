@@ -2,6 +2,7 @@
 
 import dataclasses
 import subprocess
+import types
 from pathlib import Path
 
 import keras
@@ -110,7 +111,8 @@ def test_inference(run, monkeypatch, capsys):
         inference.memory(*command[3:])
         return subprocess.CompletedProcess(command, 0, capsys.readouterr().out, "")
 
-    monkeypatch.setattr(inference.subprocess, "run", in_this_process)
+    # Not `subprocess.run` itself, with which another module asks Git for the commit.
+    monkeypatch.setattr(inference, "subprocess", types.SimpleNamespace(run=in_this_process))
     build = {name: lambda build=build: build(MODEL) for name, build in BUILD.items()}
     table = run(inference, BUILD=build, BATCHES=(2,), ROUNDS=2, keep_freed_memory=lambda: True)
     assert_same_columns(table, "inference")
