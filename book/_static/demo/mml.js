@@ -7,8 +7,8 @@
  *     const probabilities = model.predict(pixels); // of 32 x 32 x 3 numbers, 0 to 255
  *
  * It knows the layers of `mml.models.vision_transformer` and `mml.models.vision_mlgru` with any sizes, and raises an
- * error for any other layer. `src/mml/packing/__init__.py` describes the layout of the file, and `src/mml/layers` what each
- * layer computes.
+ * error for any other layer. `src/mml/packing/__init__.py` describes the layout of the file, and `src/mml/layers` what
+ * each layer computes.
  */
 
 const FORMAT = "mml packed model";

@@ -79,6 +79,7 @@ def memory(name, batch, folder):
 
 
 def main(path):
+    measured_on = machine()  # before measuring, because the repository may change meanwhile
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         for name, build in BUILD.items():
@@ -124,7 +125,7 @@ def main(path):
                         "cores": os.cpu_count(),
                         "date": datetime.date.today().isoformat(),
                         "data": "Random images.",
-                        **machine(),
+                        **measured_on,
                     }
                 )
                 print({key: rows[-1][key] for key in ("model", "batch", "milliseconds", "resident_mb", "weights_mb")})

@@ -41,6 +41,7 @@ def main(path):
     made_by = identity(CONFIG)
     if all(file.exists() for file in files) and is_current(pd.read_csv(path).iloc[0], made_by):
         return
+    made_on = machine()  # before training, because the repository may change meanwhile
     data = load_cifar10(1.0, "cifar10")
     start = time.perf_counter()
     run = train(data, CONFIG, DIRECTORY, verbose=2)
@@ -84,7 +85,7 @@ def main(path):
         .assign(
             seconds=round(seconds),
             **provenance(data),
-            **machine(),
+            **made_on,
             **made_by,
         )
     )
